@@ -1,0 +1,57 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+/// A C library as Debian packages it.
+func system(_ name: String, pkgConfig: String, apt: String) -> Target {
+  .systemLibrary(
+    name: name, path: "Sources/\(name)", pkgConfig: pkgConfig, providers: [.apt([apt])])
+}
+
+let package = Package(
+  name: "marker",
+  products: [.executable(name: "marker", targets: ["Marker"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+  ],
+  targets: [
+    .target(name: "Flow", swiftSettings: settings),
+    .target(name: "Firefly", dependencies: ["Flow", "CLinux"], swiftSettings: settings),
+    .target(name: "Linux", dependencies: ["Flow", "CLinux"], swiftSettings: settings),
+    .target(
+      name: "XDP", dependencies: ["Flow", "Linux", "CBPF", "CLinux", "CTable"],
+      swiftSettings: settings, plugins: ["BPFCompile"]),
+    .executableTarget(
+      name: "Marker",
+      dependencies: [
+        "Flow", "Firefly", "Linux", "XDP", "CLinux",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: settings),
+
+    system("CBPF", pkgConfig: "libbpf", apt: "libbpf-dev"),
+    .systemLibrary(name: "CTable", path: "Sources/CTable"),
+    .target(name: "CLinux"),
+
+    .executableTarget(name: "bpf2swift", swiftSettings: settings),
+    .plugin(name: "BPFCompile", capability: .buildTool(), dependencies: ["bpf2swift"]),
+
+    .target(
+      name: "Lab", dependencies: ["Flow", "Linux", "CLinux"], path: "Tests/Lab",
+      swiftSettings: settings),
+    .testTarget(name: "FlowTests", dependencies: ["Flow"], swiftSettings: settings),
+    .testTarget(
+      name: "FireflyTests", dependencies: ["Firefly", "Flow"], swiftSettings: settings),
+  ]
+)

@@ -1,0 +1,38 @@
+#define _GNU_SOURCE
+#include "CLinux.h"
+#include <assert.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static_assert(sizeof(struct clinux_mmsghdr) == sizeof(struct mmsghdr), "mmsghdr differs from glibc's");
+
+int clinux_sendmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags)
+{
+	return sendmmsg(fd, (struct mmsghdr *)messages, count, flags);
+}
+
+int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags)
+{
+	return recvmmsg(fd, (struct mmsghdr *)messages, count, flags, NULL);
+}
+
+int clinux_setns_net(int fd) { return setns(fd, CLONE_NEWNET); }
+
+int clinux_unshare_net(void) { return unshare(CLONE_NEWNET); }
+
+int clinux_bpf(int command, void *attributes, unsigned int size)
+{
+	return syscall(__NR_bpf, command, attributes, size);
+}
+
+int clinux_memlock_unlimited(void)
+{
+	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+	return setrlimit(RLIMIT_MEMLOCK, &unlimited);
+}
+
+int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }

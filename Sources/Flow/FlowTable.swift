@@ -1,0 +1,206 @@
+/// Every tagged flow of this host, and the rules of a flow's life. One writer owns it.
+public struct FlowTable: ~Copyable {
+  public struct Limits: Sendable {
+    /// Beyond this many flows new ones are refused; no flow is ever evicted for another.
+    public var maxFlows: Int
+    /// A marked flow that sends nothing for this long, and of which no source speaks, has ended. Microseconds.
+    public var idleTimeout: Int64
+    /// The same for a flow that no path counts, whose silence nobody can see. Microseconds.
+    public var uncountedTimeout: Int64
+
+    public init(
+      maxFlows: Int = 1_000_000, idleTimeout: Int64 = 3_600_000_000,
+      uncountedTimeout: Int64 = 86_400_000_000
+    ) {
+      self.maxFlows = maxFlows
+      self.idleTimeout = idleTimeout
+      self.uncountedTimeout = uncountedTimeout
+    }
+  }
+
+  /// What became of one event.
+  public enum Outcome: Equatable, Sendable {
+    case started
+    /// The flow was known; its tag may have changed.
+    case refreshed
+    case ended
+    /// Another source still holds the flow.
+    case released
+    /// An end for a flow that is not known.
+    case unknownEnd
+    /// The table is full.
+    case refusedFull
+  }
+
+  /// Events since the start, by what became of them.
+  public struct Counters: Equatable, Sendable {
+    public var started: UInt64 = 0
+    public var refreshed: UInt64 = 0
+    public var ended: UInt64 = 0
+    public var released: UInt64 = 0
+    public var unknownEnds: UInt64 = 0
+    public var refusedFull: UInt64 = 0
+    /// Flows that the table ended itself because they fell silent.
+    public var aged: UInt64 = 0
+    /// Starts and changes of tag whose tag has no mark: announced only.
+    public var refusedMarks: UInt64 = 0
+  }
+
+  private let policy: MarkPolicy
+  private let limits: Limits
+  private var store: FlowStore
+  private var random: UInt64
+  public private(set) var counters = Counters()
+
+  /// - Parameter seed: random; it keys the hash and the flows' entropy.
+  public init(policy: MarkPolicy, limits: Limits = Limits(), seed: UInt64) {
+    self.policy = policy
+    self.limits = limits
+    store = FlowStore(seed: seed)
+    random = seed ^ 0x6a09_e667_f3bc_c908
+  }
+
+  public var count: Int { store.count }
+
+  public func flow(_ key: FlowKey) -> Flow? {
+    store.position(of: key).map { store[$0] }
+  }
+
+  /// Calls `body` with every flow, in no particular order.
+  public func forEach(_ body: (Flow) -> Void) {
+    for position in 0..<store.count { body(store[position]) }
+  }
+
+  /// Applies one event; what it changes is appended to the batch.
+  @discardableResult
+  public mutating func apply(
+    _ event: FlowEvent, at now: Moment, localAddresses: Set<Address>, into batch: inout ChangeBatch
+  ) -> Outcome {
+    let (key, orientation) = event.flow.normalised(localAddresses: localAddresses)
+    let position = store.position(of: key)
+    switch (event.state, position) {
+    case (.start, nil), (.ongoing, nil):
+      guard store.count < limits.maxFlows else {
+        counters.refusedFull += 1
+        return .refusedFull
+      }
+      start(event, key, orientation, at: now, into: &batch)
+      counters.started += 1
+      return .started
+    case (.start, let position?), (.ongoing, let position?):
+      refresh(position, event, at: now, into: &batch)
+      counters.refreshed += 1
+      return .refreshed
+    case (.end, let position?):
+      store[position].holders.remove(Holders(event.origin))
+      guard store[position].holders.isEmpty else {
+        counters.released += 1
+        return .released
+      }
+      end(position, at: event.endTime ?? now.wall, into: &batch)
+      counters.ended += 1
+      return .ended
+    case (.end, nil):
+      counters.unknownEnds += 1
+      // With its start time known, the flow's whole life can still be told.
+      if let start = event.startTime {
+        batch.announcements.append(
+          Announcement(
+            .end, key, orientation, event.tag, application: event.application, start: start,
+            end: max(start, event.endTime ?? now.wall)))
+      }
+      return .unknownEnd
+    }
+  }
+
+  /// Notes what a path has counted for a flow; a count that moved is a sign of life.
+  public mutating func note(_ usage: Usage, of key: FlowKey, at now: Moment) {
+    guard let position = store.position(of: key) else { return }
+    if store[position].usage?.packets ?? 0 != usage.packets { store[position].lastSeen = now.monotonic }
+    store[position].usage = usage
+  }
+
+  /// Ends every flow that has been silent too long, with the time of its last sign of life.
+  public mutating func age(at now: Moment, into batch: inout ChangeBatch) {
+    var position = 0
+    while position < store.count {
+      let flow = store[position]
+      let silence = now.monotonic.microseconds(since: flow.lastSeen)
+      if silence >= (flow.usage == nil ? limits.uncountedTimeout : limits.idleTimeout) {
+        end(position, at: now.wall(at: flow.lastSeen), into: &batch)
+        counters.aged += 1
+      } else {
+        position += 1
+      }
+    }
+  }
+
+  private mutating func start(
+    _ event: FlowEvent, _ key: FlowKey, _ orientation: Orientation, at now: Moment,
+    into batch: inout ChangeBatch
+  ) {
+    let mark = mark(for: event.tag, key)
+    let flow = Flow(
+      key: key, tag: event.tag, orientation: orientation, application: event.application,
+      origin: event.origin, holders: Holders(event.origin), mark: mark,
+      start: event.startTime ?? now.wall, lastSeen: now.monotonic, usage: nil)
+    store.insert(flow)
+    if let mark { batch.changes.append(ChangeBatch.Change(.mark, key, mark)) }
+    batch.announcements.append(
+      Announcement(
+        .start, key, orientation, flow.tag, application: flow.application, start: flow.start))
+  }
+
+  private mutating func refresh(
+    _ position: Int, _ event: FlowEvent, at now: Moment, into batch: inout ChangeBatch
+  ) {
+    store[position].holders.insert(Holders(event.origin))
+    store[position].lastSeen = now.monotonic
+    let old = store[position]
+    guard event.tag != old.tag else { return }
+    let mark = mark(for: event.tag, old.key)
+    store[position].tag = event.tag
+    store[position].mark = mark
+    switch (old.mark, mark) {
+    case (nil, let new?): batch.changes.append(ChangeBatch.Change(.mark, old.key, new))
+    case (_?, let new?): batch.changes.append(ChangeBatch.Change(.remark, old.key, new))
+    case (let stale?, nil): batch.changes.append(ChangeBatch.Change(.unmark, old.key, stale))
+    case (nil, nil): break
+    }
+  }
+
+  private mutating func end(
+    _ position: Int, at time: WallClockTime, into batch: inout ChangeBatch
+  ) {
+    let flow = store[position]
+    store.remove(at: position)
+    var change: Int32?
+    if let mark = flow.mark {
+      change = Int32(batch.changes.count)
+      batch.changes.append(ChangeBatch.Change(.unmark, flow.key, mark))
+    }
+    batch.announcements.append(
+      Announcement(
+        .end, flow.key, flow.orientation, flow.tag, application: flow.application,
+        start: flow.start, end: max(flow.start, time), usage: flow.usage, change: change))
+  }
+
+  private mutating func mark(for tag: SciTag, _ key: FlowKey) -> Mark? {
+    switch policy.decide(tag, isIPv4: key.isIPv4, entropy: nextRandom()) {
+    case .mark(let mark): return mark
+    case .notStamped: return nil
+    case .refused:
+      counters.refusedMarks += 1
+      return nil
+    }
+  }
+
+  /// SplitMix64: the next of a sequence that is different for every seed.
+  private mutating func nextRandom() -> UInt32 {
+    random &+= 0x9e37_79b9_7f4a_7c15
+    var bits = random
+    bits = (bits ^ bits >> 30) &* 0xbf58_476d_1ce4_e5b9
+    bits = (bits ^ bits >> 27) &* 0x94d0_49bb_1331_11eb
+    return UInt32(truncatingIfNeeded: bits >> 31)
+  }
+}
