@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 #include <assert.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -19,6 +20,8 @@ int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count,
 {
 	return recvmmsg(fd, (struct mmsghdr *)messages, count, flags, NULL);
 }
+
+int clinux_pipe2(int ends[2], int flags) { return pipe2(ends, flags); }
 
 int clinux_setns_net(int fd) { return setns(fd, CLONE_NEWNET); }
 

@@ -1,4 +1,4 @@
-public import Glibc
+internal import Glibc
 
 /// Owns a file descriptor and closes it exactly once.
 public struct Descriptor: ~Copyable, Sendable {

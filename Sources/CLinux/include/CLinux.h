@@ -27,6 +27,7 @@ struct clinux_mmsghdr {
 
 int clinux_sendmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags);
 int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags);
+int clinux_pipe2(int ends[2], int flags);
 int clinux_setns_net(int fd);
 int clinux_unshare_net(void);
 int clinux_bpf(int command, void *attributes, unsigned int size);
