@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The layout of the maps, shared by the BPF programs and Swift (module CTable). */
+#ifndef MARKER_TABLE_H
+#define MARKER_TABLE_H
+
+#include <linux/types.h>
+
+/* A flow as its packets leave this host. All in network byte order, IPv4 as ::ffff:a.b.c.d. */
+struct marker_key {
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 local_port;
+	__u16 remote_port;
+	__u8 transport;
+	__u8 zero[3];
+};
+
+/* marker_value.flags */
+#define MARKER_STAMP_LABEL 1
+#define MARKER_STAMP_DSCP 2
+/* Leave packets alone whose DSCP is not 0. */
+#define MARKER_ONLY_IF_UNSET 4
+
+/* What to stamp, and what was stamped. */
+struct marker_value {
+	/* Host order, 20 bits: the tag and the flow's own entropy. */
+	__u32 label;
+	/* The bits that a packet's own label keeps, where it has one. */
+	__u32 keep;
+	__u8 flags;
+	/* 0 to 63. */
+	__u8 dscp;
+	__u8 zero[6];
+	/* As on the wire, after segmentation. */
+	__u64 packets;
+	/* From the IP header on. */
+	__u64 bytes;
+};
+
+/* marker_control.active: what there is to do, so that nothing else costs more than this test. */
+#define MARKER_FLOWS_IPV6 1
+#define MARKER_FLOWS_IPV4 2
+#define MARKER_ALL_IPV6 4
+#define MARKER_ALL_IPV4 8
+
+/*
+ * One bit for each value of a hash over both ports; it is set while a flow has them. 2^20 bits, 128 KiB: with
+ * 100,000 flows one in ten packets of others is looked up in vain.
+ */
+#define MARKER_PORT_BITS 20
+
+struct marker_control {
+	__u32 active;
+	__u32 zero;
+	/* The mark-all scope by family: packets that no flow matches. */
+	struct marker_value all_ipv6;
+	struct marker_value all_ipv4;
+	/* Packets that should have been stamped and were not, because the kernel could not make them writable. */
+	__u64 unwritable;
+	/* The port bits follow. Swift has no use for an array type of 131,072 members: it counts from here. */
+#ifdef __bpf__
+	__u8 ports[1 << (MARKER_PORT_BITS - 3)];
+#endif
+};
+
+/* Later fragments have no ports: the first fragment of a flow's packet leaves them here. */
+struct marker_fragment {
+	__u8 local[16];
+	__u8 remote[16];
+	__u32 identification;
+};
+
+struct marker_fragment_ports {
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 transport;
+};
+
+/*
+ * The index of a port pair's bit. `ports` is the 32-bit word of both ports as the packet carries it. The
+ * factor is 2^64 divided by the golden ratio (Knuth's multiplicative hash); its top bits are the best.
+ */
+static inline __u32 marker_port_bit(__u32 ports)
+{
+	return (__u32)((ports * 0x9e3779b97f4a7c15ULL) >> (64 - MARKER_PORT_BITS));
+}
+
+#endif

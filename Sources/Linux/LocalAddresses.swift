@@ -1,0 +1,34 @@
+internal import CLinux
+public import Flow
+internal import Glibc
+
+/// The addresses of this host, in this namespace.
+public enum LocalAddresses {
+  public static func all() throws(SystemError) -> Set<Address> {
+    let socket = try NetlinkSocket(family: Int32(NETLINK_ROUTE))
+    var found: Set<Address> = []
+    try socket.dump(type: Int32(RTM_GETADDR), ifaddrmsg()) { type, payload in
+      guard Int32(type) == Int32(RTM_NEWADDR), payload.count >= MemoryLayout<ifaddrmsg>.size else { return }
+      let attributes = NetlinkAttributes(payload, after: MemoryLayout<ifaddrmsg>.size)
+      // On a point-to-point link IFA_ADDRESS is the peer's and IFA_LOCAL ours; IPv6 elsewhere has no IFA_LOCAL.
+      if let bytes = attributes[Int(IFA_LOCAL)] ?? attributes[Int(IFA_ADDRESS)], let address = Address(bytes) {
+        found.insert(address)
+      }
+    }
+    return found
+  }
+}
+
+extension Address {
+  /// From four or sixteen bytes in network order.
+  init?(_ bytes: UnsafeRawBufferPointer) {
+    switch bytes.count {
+    case 4: self.init(ipv4: UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self)))
+    case 16:
+      self.init(
+        high: UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)),
+        low: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+    default: return nil
+    }
+  }
+}

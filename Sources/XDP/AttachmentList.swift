@@ -1,0 +1,27 @@
+/// The attachments of a path by interface. Arrays take no noncopyable elements, so each has a box of its own.
+struct AttachmentList {
+  private final class Entry {
+    let interface: UInt32
+    let attachment: TCAttachment
+
+    init(_ interface: UInt32, _ attachment: consuming TCAttachment) {
+      self.interface = interface
+      self.attachment = attachment
+    }
+  }
+  private var entries: [Entry] = []
+
+  var indexes: [UInt32] { entries.map(\.interface) }
+
+  func hook(on interface: UInt32) -> TCHook? {
+    entries.first { $0.interface == interface }?.attachment.hook
+  }
+
+  mutating func append(_ attachment: consuming TCAttachment, _ interface: UInt32) {
+    entries.append(Entry(interface, attachment))
+  }
+
+  mutating func remove(_ interface: UInt32) {
+    entries.removeAll { $0.interface == interface }
+  }
+}

@@ -1,0 +1,92 @@
+internal import CBPF
+internal import Glibc
+internal import Linux
+
+/// A filter on an interface's clsact egress hook, for kernels without tcx.
+///
+/// The qdisc and the filters of others stay as they are. A filter outlives its process, so one of ours that a killed
+/// process left behind is replaced in place.
+struct ClsactFilter: ~Copyable {
+  private let interface: Interface
+  private let priority: UInt32
+  /// Whether the qdisc was made here: then it goes with the filter if nobody else has come to use it.
+  private let madeQdisc: Bool
+
+  /// Our filter's handle, whatever its priority: "stag".
+  private static let handle: UInt32 = 0x7374_6167
+  /// Filters run by ascending priority. The first one free, so that no other's verdict ends the chain before us.
+  private static let priorities: ClosedRange<UInt32> = 1...64
+
+  /// - Throws: what the kernel said of the last thing tried.
+  init(program: Int32, programName: String, interface: Interface) throws(SystemError) {
+    var hook = Self.hook(interface, BPF_TC_EGRESS)
+    let made = bpf_tc_hook_create(&hook)
+    // EEXIST: somebody has put clsact there, which serves as well.
+    guard made == 0 || made == -EEXIST else {
+      throw SystemError("add qdisc clsact to", interface.name, code: -made)
+    }
+    var last: Int32 = -EBUSY
+    for priority in Self.priorities {
+      var options = Self.options(priority)
+      let occupant = bpf_tc_query(&hook, &options)
+      let replaces = occupant == 0 && Self.name(ofProgram: options.prog_id) == programName
+      // Another's filter with our handle at this priority.
+      if occupant == 0, !replaces { continue }
+      options = Self.options(priority)
+      options.prog_fd = program
+      options.flags = replaces ? BPF_TC_F_REPLACE.rawValue : 0
+      last = bpf_tc_attach(&hook, &options)
+      if last == 0 {
+        self.interface = interface
+        self.priority = priority
+        madeQdisc = made == 0
+        return
+      }
+      // EINVAL, EEXIST: filters of another kind or protocol have this priority.
+      guard last == -EINVAL || last == -EEXIST else { break }
+    }
+    if made == 0 { Self.removeQdiscIfUnused(interface) }
+    throw SystemError("attach to clsact egress of", interface.name, code: -last)
+  }
+
+  deinit {
+    var hook = Self.hook(interface, BPF_TC_EGRESS)
+    var options = Self.options(priority)
+    // Where the interface is gone, so is the filter.
+    _ = bpf_tc_detach(&hook, &options)
+    if madeQdisc { Self.removeQdiscIfUnused(interface) }
+  }
+
+  private static func hook(_ interface: Interface, _ point: bpf_tc_attach_point) -> bpf_tc_hook {
+    var hook = bpf_tc_hook()
+    hook.sz = MemoryLayout<bpf_tc_hook>.size
+    hook.ifindex = Int32(interface.index)
+    hook.attach_point = point
+    return hook
+  }
+
+  private static func options(_ priority: UInt32) -> bpf_tc_opts {
+    var options = bpf_tc_opts()
+    options.sz = MemoryLayout<bpf_tc_opts>.size
+    options.handle = handle
+    options.priority = priority
+    return options
+  }
+
+  private static func name(ofProgram id: UInt32) -> String? {
+    let fd = bpf_prog_get_fd_by_id(id)
+    guard fd >= 0 else { return nil }
+    let program = Descriptor(owning: fd)
+    var info = bpf_prog_info()
+    var size = UInt32(MemoryLayout<bpf_prog_info>.size)
+    guard bpf_obj_get_info_by_fd(program.raw, &info, &size) == 0 else { return nil }
+    return withUnsafeBytes(of: info.name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+  }
+
+  /// Deletes the clsact qdisc, unless a filter hangs on either side of it.
+  private static func removeQdiscIfUnused(_ interface: Interface) {
+    guard (try? TrafficFilters.exist(on: interface)) == false else { return }
+    var hook = hook(interface, bpf_tc_attach_point(rawValue: BPF_TC_INGRESS.rawValue | BPF_TC_EGRESS.rawValue))
+    _ = bpf_tc_hook_destroy(&hook)
+  }
+}

@@ -1,0 +1,54 @@
+internal import CTable
+internal import Flow
+internal import Glibc
+internal import Linux
+
+/// The program's global variables, mapped into this process: switches that take effect with the next packet, and
+/// counters that are read without a system call.
+struct ControlBlock: ~Copyable {
+  private let memory: UnsafeMutableRawPointer
+  private static let portBytes = 1 << (Int(MARKER_PORT_BITS) - 3)
+  private static let size = MemoryLayout<marker_control>.stride + portBytes
+
+  /// - Parameter map: the descriptor of the object's `.bss` map.
+  init(map: Int32) throws(BPFError) {
+    let memory = mmap(nil, Self.size, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0)
+    guard let memory, memory != MAP_FAILED else { throw .map(SystemError("mmap", "the program's variables")) }
+    self.memory = memory
+  }
+
+  deinit { munmap(memory, Self.size) }
+
+  private var control: UnsafeMutablePointer<marker_control> {
+    memory.assumingMemoryBound(to: marker_control.self)
+  }
+
+  /// `MARKER_FLOWS_…` and `MARKER_ALL_…`: what there is to do.
+  var active: UInt32 {
+    get { control.pointee.active }
+    nonmutating set { control.pointee.active = newValue }
+  }
+
+  /// Packets that were to be stamped but could not be made writable, and left as they were.
+  var unwritable: UInt64 { control.pointee.unwritable }
+
+  /// Sets the marks of the mark-all scope. Their counters begin at 0.
+  func setScope(ipv6: marker_value, ipv4: marker_value) {
+    control.pointee.all_ipv6 = ipv6
+    control.pointee.all_ipv4 = ipv4
+  }
+
+  /// What the mark-all scope has counted, both families together.
+  var scopeUsage: Usage {
+    let (six, four) = (control.pointee.all_ipv6, control.pointee.all_ipv4)
+    return Usage(packets: six.packets + four.packets, bytes: six.bytes + four.bytes)
+  }
+
+  /// Sets or clears the bit that a pair of ports hashes to.
+  func setPortBit(_ bit: UInt32, _ on: Bool) {
+    let byte = memory + MemoryLayout<marker_control>.stride + Int(bit >> 3)
+    let flag = UInt8(1) << UInt8(bit & 7)
+    let old = byte.load(as: UInt8.self)
+    byte.storeBytes(of: on ? old | flag : old & ~flag, as: UInt8.self)
+  }
+}

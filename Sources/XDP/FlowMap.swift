@@ -1,0 +1,148 @@
+internal import CBPF
+internal import CTable
+internal import Flow
+internal import Glibc
+internal import Linux
+
+/// The kernel's map of flows, written in batches.
+struct FlowMap: ~Copyable {
+  /// Flows in one system call.
+  static let batchSize = 1024
+
+  private let map: Int32
+  private let keys: UnsafeMutablePointer<marker_key>
+  private let values: UnsafeMutablePointer<marker_value>
+  /// Batches came with 5.6, taking an entry while removing it with 5.14; what this kernel refused is not tried
+  /// again.
+  private var hasBatches = true
+  private var hasTake = true
+
+  /// - Parameter map: a descriptor that outlives this value.
+  init(map: Int32) {
+    self.map = map
+    keys = .allocate(capacity: Self.batchSize)
+    values = .allocate(capacity: Self.batchSize)
+  }
+
+  deinit {
+    keys.deallocate()
+    values.deallocate()
+  }
+
+  /// Sets flows and their marks, at most `batchSize`.
+  ///
+  /// - Parameter refused: called with the place of each flow that the kernel did not take, and errno.
+  mutating func set(
+    count: Int, _ flow: (Int) -> (FlowKey, Mark), refused: (Int, Int32) -> Void
+  ) {
+    for place in 0..<count {
+      let (key, mark) = flow(place)
+      keys[place] = marker_key(key)
+      values[place] = marker_value(mark)
+    }
+    var done = 0
+    while hasBatches, done < count {
+      var taken = UInt32(count - done)
+      let status = bpf_map_update_batch(map, keys + done, values + done, &taken, nil)
+      if status == 0 { return }
+      if status == -EINVAL || status == -ENOTSUPP, taken == 0 || Int(taken) == count - done {
+        hasBatches = false
+        break
+      }
+      // The kernel stops at the entry it cannot take and says how many it took before.
+      done += Int(taken)
+      refused(done, -status)
+      done += 1
+    }
+    while done < count {
+      let status = bpf_map_update_elem(map, keys + done, values + done, UInt64(BPF_ANY))
+      if status != 0 { refused(done, -status) }
+      done += 1
+    }
+  }
+
+  /// Changes the mark of a flow that is there; its counters go on.
+  ///
+  /// Packets that pass between reading the counters and writing them are not counted.
+  mutating func change(_ key: FlowKey, _ mark: Mark) throws(SystemError) {
+    keys[0] = marker_key(key)
+    values[0] = marker_value(mark)
+    var old = marker_value()
+    if bpf_map_lookup_elem(map, keys, &old) == 0 {
+      values[0].packets = old.packets
+      values[0].bytes = old.bytes
+    }
+    let status = bpf_map_update_elem(map, keys, values, UInt64(BPF_ANY))
+    guard status == 0 else { throw SystemError("bpf_map_update_elem", "\(key)", code: -status) }
+  }
+
+  /// Removes a flow and returns its last count; nil where it was not there.
+  mutating func take(_ key: FlowKey) throws(SystemError) -> Usage? {
+    keys[0] = marker_key(key)
+    var value = marker_value()
+    if hasTake {
+      let status = bpf_map_lookup_and_delete_elem(map, keys, &value)
+      switch status {
+      case 0: return value.usage
+      case -ENOENT: return nil
+      case -EINVAL, -ENOTSUPP, -EOPNOTSUPP: hasTake = false
+      default: throw SystemError("bpf_map_lookup_and_delete_elem", "\(key)", code: -status)
+      }
+    }
+    guard bpf_map_lookup_elem(map, keys, &value) == 0 else { return nil }
+    let status = bpf_map_delete_elem(map, keys)
+    guard status == 0 else { throw SystemError("bpf_map_delete_elem", "\(key)", code: -status) }
+    return value.usage
+  }
+
+  /// Reports every flow's count.
+  mutating func readAll(_ body: (FlowKey, Usage) -> Void) throws(SystemError) {
+    guard hasBatches else { return try readOneByOne(body) }
+    // The token says where the next batch begins; for a hash map it is the number of a bucket.
+    var token: UInt32 = 0
+    var first = true
+    while true {
+      var next: UInt32 = 0
+      var count = UInt32(Self.batchSize)
+      let status =
+        first
+        ? bpf_map_lookup_batch(map, nil, &next, keys, values, &count, nil)
+        : bpf_map_lookup_batch(map, &token, &next, keys, values, &count, nil)
+      switch status {
+      case 0, -ENOENT:
+        for place in 0..<Int(count) {
+          if let key = keys[place].flowKey { body(key, values[place].usage) }
+        }
+        if status != 0 { return }
+      case -EINVAL, -ENOTSUPP, -ENOSPC:
+        // ENOSPC: a bucket longer than the batch.
+        return try readOneByOne(body)
+      default: throw SystemError("bpf_map_lookup_batch", code: -status)
+      }
+      token = next
+      first = false
+    }
+  }
+
+  private func readOneByOne(_ body: (FlowKey, Usage) -> Void) throws(SystemError) {
+    var previous: marker_key?
+    while true {
+      var next = marker_key()
+      var status: Int32
+      if var from = previous {
+        status = bpf_map_get_next_key(map, &from, &next)
+      } else {
+        status = bpf_map_get_next_key(map, nil, &next)
+      }
+      if status == -ENOENT { return }
+      guard status == 0 else { throw SystemError("bpf_map_get_next_key", code: -status) }
+      var value = marker_value()
+      status = bpf_map_lookup_elem(map, &next, &value)
+      if status == 0, let key = next.flowKey { body(key, value.usage) }
+      previous = next
+    }
+  }
+}
+
+/// Not in <errno.h>: the kernel's own code for "this map type cannot do that" (include/linux/errno.h).
+private let ENOTSUPP: Int32 = 524

@@ -1,0 +1,46 @@
+internal import Linux
+
+/// The hooks that a program can take on its way out.
+public enum TCHook: String, Sendable, CaseIterable {
+  case tcx, clsact
+}
+
+/// A program attached to one interface, by the best hook that the kernel has.
+struct TCAttachment: ~Copyable {
+  private enum Holder: ~Copyable {
+    case tcx(TCXLink)
+    case clsact(ClsactFilter)
+  }
+  private let holder: Holder
+  let hook: TCHook
+
+  /// - Parameter hook: nil tries tcx and falls back to clsact.
+  init(object: borrowing BPFObject, interface: Interface, hook: TCHook?) throws(BPFError) {
+    let name: String
+    switch interface.linkHeader {
+    case .ethernet: name = "marker_ethernet"
+    case .none?: name = "marker_bare"
+    case nil: throw .linkLayer(interface)
+    }
+    let program = try object.program(name)
+    do throws(SystemError) {
+      if hook != .clsact {
+        do throws(SystemError) {
+          holder = .tcx(try TCXLink(program: program, interface: interface))
+          self.hook = .tcx
+          return
+        } catch {
+          // EINVAL is a kernel that does not know tcx.
+          guard hook == nil, error.code == invalidArgument else { throw error }
+        }
+      }
+      holder = .clsact(try ClsactFilter(program: program, programName: name, interface: interface))
+      self.hook = .clsact
+    } catch {
+      throw .attach(error)
+    }
+  }
+}
+
+/// EINVAL.
+private let invalidArgument: Int32 = 22

@@ -1,0 +1,151 @@
+internal import CTable
+public import Flow
+public import Linux
+
+/// Marks packets in the kernel as they leave an interface: a BPF program at tcx or clsact egress.
+public final class TCPath: MarkingPath {
+  public let kind = PathKind.tc
+
+  private let object: BPFObject
+  private let control: ControlBlock
+  private var map: FlowMap
+  private var ports = PortFilter()
+  private var attachments = AttachmentList()
+  private let hook: TCHook?
+  private var ipv6Flows = 0
+  private var ipv4Flows = 0
+  private var scope: ScopeMarks?
+
+  /// Loads the programs; nothing is attached yet.
+  ///
+  /// - Parameters:
+  ///   - maxFlows: the most flows that the kernel's table takes.
+  ///   - hook: the only hook to use, nil for the best that the kernel has.
+  public init(maxFlows: Int, hook: TCHook? = nil) throws(BPFError) {
+    let object = try BPFObject(.marker, mapSizes: ["flows": UInt32(maxFlows)])
+    let flows = try object.map("flows")
+    let control = try ControlBlock(map: object.globals(of: .marker))
+    self.object = object
+    self.control = control
+    map = FlowMap(map: flows)
+    self.hook = hook
+  }
+
+  /// Attaches to an interface; one that is attached already stays so.
+  ///
+  /// - Returns: the hook that was taken.
+  @discardableResult
+  public func attach(to interface: Interface) throws(BPFError) -> TCHook {
+    if let hook = attachments.hook(on: interface.index) { return hook }
+    let attachment = try TCAttachment(object: object, interface: interface, hook: hook)
+    let taken = attachment.hook
+    attachments.append(attachment, interface.index)
+    return taken
+  }
+
+  /// Detaches from an interface; one that is gone has taken the attachment with it.
+  public func detach(fromInterface index: UInt32) {
+    attachments.remove(index)
+  }
+
+  /// The indexes of the interfaces that are attached.
+  public var attachedInterfaces: [UInt32] { attachments.indexes }
+
+  /// Packets that were to be stamped and left as they were, because the kernel could not make them writable.
+  public var unwritablePackets: UInt64 { control.unwritable }
+
+  /// What the mark-all scope has stamped.
+  public var scopeUsage: Usage { control.scopeUsage }
+
+  public func markAll(_ marks: ScopeMarks?) throws(PathError) {
+    scope = marks
+    control.setScope(
+      ipv6: marks?.ipv6.map { marker_value($0) } ?? marker_value(),
+      ipv4: marks?.ipv4.map { marker_value($0) } ?? marker_value())
+    updateActive()
+  }
+
+  public func apply(_ batch: inout ChangeBatch) {
+    var index = 0
+    while index < batch.changes.count {
+      switch batch.changes[index].action {
+      case .mark:
+        var end = index + 1
+        while end < batch.changes.count, end - index < FlowMap.batchSize, batch.changes[end].action == .mark {
+          end += 1
+        }
+        mark(index..<end, &batch)
+        index = end
+      case .remark:
+        remark(index, &batch)
+        index += 1
+      case .unmark:
+        unmark(index, &batch)
+        index += 1
+      }
+    }
+    updateActive()
+  }
+
+  public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {
+    do throws(SystemError) {
+      try map.readAll(body)
+    } catch {
+      throw PathError(.tc, "cannot read the flows' counters: \(error)")
+    }
+  }
+
+  private func mark(_ range: Range<Int>, _ batch: inout ChangeBatch) {
+    let first = range.lowerBound
+    let changes = batch.changes
+    var refusals: [(place: Int, code: Int32)] = []
+    map.set(
+      count: range.count, { (changes[first + $0].key, changes[first + $0].mark) },
+      refused: { refusals.append(($0, $1)) })
+    for refusal in refusals {
+      batch.changes[first + refusal.place].failure = PathFailure(.tc, code: refusal.code)
+    }
+    for index in range where batch.changes[index].failure == nil { enter(batch.changes[index].key) }
+  }
+
+  private func remark(_ index: Int, _ batch: inout ChangeBatch) {
+    do throws(SystemError) {
+      try map.change(batch.changes[index].key, batch.changes[index].mark)
+    } catch {
+      batch.changes[index].failure = PathFailure(.tc, code: error.code)
+    }
+  }
+
+  private func unmark(_ index: Int, _ batch: inout ChangeBatch) {
+    let key = batch.changes[index].key
+    do throws(SystemError) {
+      // A flow whose mark was refused is not there and has no share in the port filter.
+      guard let usage = try map.take(key) else { return }
+      batch.changes[index].usage = usage
+      leave(key)
+    } catch {
+      batch.changes[index].failure = PathFailure(.tc, code: error.code)
+    }
+  }
+
+  private func enter(_ key: FlowKey) {
+    let bit = PortFilter.bit(of: key)
+    if ports.insert(bit) { control.setPortBit(bit, true) }
+    if key.isIPv4 { ipv4Flows += 1 } else { ipv6Flows += 1 }
+  }
+
+  private func leave(_ key: FlowKey) {
+    let bit = PortFilter.bit(of: key)
+    if ports.remove(bit) { control.setPortBit(bit, false) }
+    if key.isIPv4 { ipv4Flows -= 1 } else { ipv6Flows -= 1 }
+  }
+
+  private func updateActive() {
+    var active: Int32 = 0
+    if ipv6Flows > 0 { active |= MARKER_FLOWS_IPV6 }
+    if ipv4Flows > 0 { active |= MARKER_FLOWS_IPV4 }
+    if scope?.ipv6 != nil { active |= MARKER_ALL_IPV6 }
+    if scope?.ipv4 != nil { active |= MARKER_ALL_IPV4 }
+    control.active = UInt32(active)
+  }
+}

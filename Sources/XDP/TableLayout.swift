@@ -1,0 +1,55 @@
+internal import CTable
+internal import Flow
+
+extension marker_key {
+  init(_ key: FlowKey) {
+    self.init()
+    withUnsafeMutableBytes(of: &local) { $0.store(key.local.address) }
+    withUnsafeMutableBytes(of: &remote) { $0.store(key.remote.address) }
+    local_port = key.local.port.bigEndian
+    remote_port = key.remote.port.bigEndian
+    transport = key.transport.rawValue
+  }
+
+  /// Nil for a transport that this program never writes.
+  var flowKey: FlowKey? {
+    guard let transport = TransportProtocol(rawValue: transport) else { return nil }
+    return FlowKey(
+      local: Endpoint(withUnsafeBytes(of: local) { $0.loadAddress() }, UInt16(bigEndian: local_port)),
+      remote: Endpoint(withUnsafeBytes(of: remote) { $0.loadAddress() }, UInt16(bigEndian: remote_port)),
+      transport: transport)
+  }
+}
+
+extension marker_value {
+  init(_ mark: Mark) {
+    self.init()
+    if let stamp = mark.label {
+      flags |= UInt8(MARKER_STAMP_LABEL)
+      label = stamp.label.value
+      keep = stamp.entropy == .kernel ? FlowLabel.entropyMask : 0
+    }
+    if let stamp = mark.codePoint {
+      flags |= UInt8(MARKER_STAMP_DSCP)
+      if stamp.onlyIfUnset { flags |= UInt8(MARKER_ONLY_IF_UNSET) }
+      dscp = stamp.codePoint.value
+    }
+  }
+
+  var usage: Usage { Usage(packets: packets, bytes: bytes) }
+}
+
+extension UnsafeMutableRawBufferPointer {
+  fileprivate func store(_ address: Address) {
+    storeBytes(of: address.high.bigEndian, as: UInt64.self)
+    storeBytes(of: address.low.bigEndian, toByteOffset: 8, as: UInt64.self)
+  }
+}
+
+extension UnsafeRawBufferPointer {
+  fileprivate func loadAddress() -> Address {
+    Address(
+      high: UInt64(bigEndian: loadUnaligned(as: UInt64.self)),
+      low: UInt64(bigEndian: loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+  }
+}
