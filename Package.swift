@@ -24,7 +24,7 @@ let package = Package(
   ],
   targets: [
     .target(name: "Flow", swiftSettings: settings),
-    .target(name: "Firefly", dependencies: ["Flow", "CLinux"], swiftSettings: settings),
+    .target(name: "Firefly", dependencies: ["Flow", "Linux", "CLinux"], swiftSettings: settings),
     .target(name: "Linux", dependencies: ["Flow", "CLinux"], swiftSettings: settings),
     .target(
       name: "XDP", dependencies: ["Flow", "Linux", "CBPF", "CLinux", "CTable"],
@@ -52,6 +52,6 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(name: "FlowTests", dependencies: ["Flow"], swiftSettings: settings),
     .testTarget(
-      name: "FireflyTests", dependencies: ["Firefly", "Flow"], swiftSettings: settings),
+      name: "FireflyTests", dependencies: ["Firefly", "Flow", "Linux"], swiftSettings: settings),
   ]
 )

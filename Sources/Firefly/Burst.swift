@@ -1,0 +1,72 @@
+import CLinux
+import Flow
+import Glibc
+
+/// Fireflies that are sent together: encoded once, for all their destinations.
+struct Burst: ~Copyable {
+  /// Sending more with one system call gains nothing measurable.
+  static let capacity = 64
+
+  private(set) var count = 0
+  private var used = 0
+  private let bytes: UnsafeMutablePointer<UInt8>
+  private let remotes: UnsafeMutablePointer<Address>
+  private let vectors: UnsafeMutablePointer<iovec>
+  private let headers: UnsafeMutablePointer<clinux_mmsghdr>
+
+  init() {
+    bytes = .allocate(capacity: Self.capacity * FireflyEncoder.maximumSize)
+    remotes = .allocate(capacity: Self.capacity)
+    remotes.initialize(repeating: .unspecified, count: Self.capacity)
+    // One set with the header and one without it.
+    let sets = FireflyFormat.allCases.count
+    vectors = .allocate(capacity: sets * Self.capacity)
+    vectors.initialize(repeating: iovec(), count: sets * Self.capacity)
+    headers = .allocate(capacity: sets * Self.capacity)
+    headers.initialize(repeating: clinux_mmsghdr(), count: sets * Self.capacity)
+    for index in 0..<sets * Self.capacity {
+      headers[index].msg_hdr.msg_iov = vectors + index
+      headers[index].msg_hdr.msg_iovlen = 1
+    }
+  }
+
+  deinit {
+    headers.deallocate()
+    vectors.deallocate()
+    remotes.deallocate()
+    bytes.deallocate()
+  }
+
+  var isFull: Bool { count == Self.capacity }
+
+  /// Adds the encoder's firefly; the burst must not be full.
+  mutating func append(_ encoder: borrowing FireflyEncoder, remote: Address) {
+    precondition(!isFull)
+    let datagram = encoder.datagram
+    let header = encoder.headerSize
+    let start = bytes + used
+    if let base = datagram.baseAddress { start.update(from: base, count: datagram.count) }
+    vectors[Self.index(count, .syslog)] = iovec(iov_base: start, iov_len: datagram.count)
+    vectors[Self.index(count, .bare)] = iovec(iov_base: start + header, iov_len: datagram.count - header)
+    remotes[count] = remote
+    used += datagram.count
+    count += 1
+  }
+
+  mutating func removeAll() {
+    count = 0
+    used = 0
+  }
+
+  /// The messages of all fireflies, for a connected socket. Valid as long as the burst.
+  func messages(_ format: FireflyFormat) -> UnsafeMutablePointer<clinux_mmsghdr> {
+    headers + Self.index(0, format)
+  }
+
+  /// The remote ends of all fireflies' flows. Valid as long as the burst.
+  var remoteEnds: UnsafeBufferPointer<Address> { UnsafeBufferPointer(start: remotes, count: count) }
+
+  private static func index(_ number: Int, _ format: FireflyFormat) -> Int {
+    format == .syslog ? number : capacity + number
+  }
+}

@@ -1,0 +1,131 @@
+public import Flow
+public import Linux
+import Synchronization
+
+/// Sends fireflies to the flows' remote ends and to collectors. No destination that is dead, slow or unknown
+/// holds up another.
+///
+/// Safe to use from any thread; fireflies keep their order where one thread sends.
+public final class Emitter: Sendable {
+  private let applications: ApplicationNames
+  private let links: [CollectorLink]
+  private let desk: Mutex<Desk>
+  /// As it was after the last `send`, so that nobody who reads it waits for a `send`.
+  private let counts = Mutex(Counts())
+
+  private struct Counts {
+    var announced = Statistics.Announced()
+    var remoteEnds = Statistics.Destination()
+    var skipped: UInt64 = 0
+  }
+
+  /// What only the sending thread works with.
+  private struct Desk: ~Copyable {
+    var encoder: FireflyEncoder
+    var burst = Burst()
+    var remoteEnds: RemoteEnds?
+    /// The application named last, as most flows have the same.
+    var application: (id: ApplicationNames.ID, name: String)?
+    var announced = Statistics.Announced()
+
+    init(_ configuration: Configuration) {
+      encoder = FireflyEncoder(host: configuration.host)
+      if let remoteEnds = configuration.remoteEnds { self.remoteEnds = RemoteEnds(remoteEnds) }
+    }
+
+    mutating func name(of id: ApplicationNames.ID, in names: ApplicationNames) -> String {
+      if let application, application.id == id { return application.name }
+      let name = names.name(of: id)
+      application = (id, name)
+      return name
+    }
+  }
+
+  /// Opens the ways to all destinations; names are resolved in the background.
+  ///
+  /// - Parameter log: Told how collectors fare. Called from the thread that sends or from one of the
+  ///   emitter's own, so it must be quick.
+  /// - Throws: Where the process may have no more descriptors or threads. A destination that can't be reached
+  ///   is no error: it is tried again.
+  public convenience init(
+    configuration: Configuration, applications: ApplicationNames,
+    log: @escaping @Sendable (Event) -> Void = { _ in }
+  ) throws(SystemError) {
+    try self.init(
+      configuration, applications, delays: Delays(), lookup: NameLookup.addresses(of:), log: log)
+  }
+
+  init(
+    _ configuration: Configuration, _ applications: ApplicationNames, delays: Delays,
+    lookup: @escaping CollectorLink.Lookup, log: @escaping @Sendable (Event) -> Void
+  ) throws(SystemError) {
+    self.applications = applications
+    var links: [CollectorLink] = []
+    for collector in configuration.collectors {
+      links.append(try CollectorLink(collector, delays, lookup: lookup, log: log))
+    }
+    self.links = links
+    desk = Mutex(Desk(configuration))
+    for link in links { try link.start() }
+  }
+
+  deinit { stop() }
+
+  /// Sends the fireflies of these announcements to all destinations. Returns when the kernel has them, or
+  /// they are held for a name that is being resolved, or dropped and counted.
+  public func send(_ announcements: ContiguousArray<Announcement>, at now: WallClockTime) {
+    desk.withLock { desk in
+      for announcement in announcements {
+        let application = desk.name(of: announcement.application, in: applications)
+        do throws(Inexpressible) {
+          try desk.encoder.encode(announcement, application: application, at: now)
+        } catch {
+          desk.announced.inexpressible += 1
+          continue
+        }
+        switch announcement.state {
+        case .start: desk.announced.start += 1
+        case .ongoing: desk.announced.ongoing += 1
+        case .end: desk.announced.end += 1
+        }
+        desk.burst.append(desk.encoder, remote: announcement.key.remote.address)
+        if desk.burst.isFull { flush(&desk) }
+      }
+      flush(&desk)
+      let latest = Counts(
+        announced: desk.announced, remoteEnds: desk.remoteEnds?.statistics ?? Statistics.Destination(),
+        skipped: desk.remoteEnds?.skipped ?? 0)
+      counts.withLock { $0 = latest }
+    }
+  }
+
+  /// Sends the burst to all destinations, and only then again to those that had no room for all of it.
+  private func flush(_ desk: inout Desk) {
+    guard desk.burst.count > 0 else { return }
+    let now = MonotonicTime.now()
+    var isDone = desk.remoteEnds?.offer(desk.burst, at: now) ?? true
+    for link in links where !link.offer(desk.burst, at: now) { isDone = false }
+    if !isDone {
+      // Waiting is for the only destination: it would hold up the others' next burst.
+      let isAlone = links.count + (desk.remoteEnds == nil ? 0 : 1) == 1
+      let patience = isAlone ? 2 : 0
+      desk.remoteEnds?.settle(patience: patience)
+      for link in links { link.settle(desk.burst, patience: patience, at: now) }
+    }
+    desk.burst.removeAll()
+  }
+
+  /// Closes all sockets and ends the look-ups; one that is under way ends unheeded. What is held is dropped,
+  /// and so is whatever is sent later. A `send` under way ends first.
+  public func stop() {
+    desk.withLock { $0.remoteEnds?.close() }
+    for link in links { link.stop() }
+  }
+
+  public var statistics: Statistics {
+    let counts = counts.withLock { $0 }
+    return Statistics(
+      announced: counts.announced, remoteEnds: counts.remoteEnds, skippedRemoteEnds: counts.skipped,
+      collectors: links.map(\.statistics))
+  }
+}
