@@ -94,3 +94,7 @@ public struct AnnouncedFlow: Hashable, Sendable {
     )
   }
 }
+
+extension AnnouncedFlow: CustomStringConvertible {
+  public var description: String { "\(transport.name) \(source) > \(destination)" }
+}

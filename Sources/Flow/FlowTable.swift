@@ -135,6 +135,11 @@ public struct FlowTable: ~Copyable {
     }
   }
 
+  /// Ends every flow: whoever watched them stops.
+  public mutating func endAll(at now: Moment, into batch: inout ChangeBatch) {
+    while store.count > 0 { end(store.count - 1, at: now.wall, into: &batch) }
+  }
+
   private mutating func start(
     _ event: FlowEvent, _ key: FlowKey, _ orientation: Orientation, at now: Moment,
     into batch: inout ChangeBatch

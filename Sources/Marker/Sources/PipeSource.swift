@@ -40,7 +40,7 @@ final class PipeSource: Service {
   }
 
   private func read() throws(SystemError) {
-    let poller = try Descriptor("epoll_create1") { epoll_create1(Int32(EPOLL_CLOEXEC.rawValue)) }
+    let poller = try Descriptor("epoll_create1") { epoll_create1(Int32(EPOLL_CLOEXEC)) }
     // Edge-triggered: a pipe without writers is at its end for as long as none comes, which a level would report on
     // and on.
     for (number, pipe) in pipes.enumerated() {

@@ -1,0 +1,77 @@
+import Firefly
+import Flow
+import Glibc
+import Linux
+import Logging
+import ServiceLifecycle
+import UnixSignals
+import XDP
+
+/// What the daemon is to do, however it was said.
+struct Settings: Sendable {
+  var interfaces: [String]
+  var entropy = LabelEntropy.kernel
+  var tcHook: TCHook?
+  var pipes: [String]
+  var collectors: [Collector]
+  var announcesToRemoteEnds = true
+  var limits = FlowTable.Limits()
+}
+
+/// Builds the parts and joins them: sources → inbox → table → paths, and table → announcements → fireflies.
+struct Daemon {
+  static let version = "0.1.0"
+  /// Events or announcements that may wait before their producers do: a few megabytes.
+  private static let queueCapacity = 16_384
+
+  private let pipes: PipeSource
+  private let writer: TableWriter
+  private let announcer: Announcer
+
+  /// Attaches and opens all that was asked for.
+  ///
+  /// - Throws: what could not be had; then nothing stays behind.
+  init(_ settings: Settings, log: Logger) throws {
+    let inbox = try BoundedQueue<FlowEvent>(capacity: Self.queueCapacity)
+    let announcements = try BoundedQueue<Announcement>(capacity: Self.queueCapacity)
+
+    let path = try TCPath(maxFlows: settings.limits.maxFlows, hook: settings.tcHook)
+    let interfaces = try InterfaceKeeper(settings.interfaces, path: path, log: log)
+    var random = SystemRandomNumberGenerator()
+    let table = FlowTable(policy: .label(settings.entropy), limits: settings.limits, seed: random.next())
+    writer = TableWriter(
+      TableWriter.Desk(table: table, paths: [path], interfaces: interfaces), inbox: inbox,
+      announcements: announcements, log: log)
+
+    pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
+    for pipe in settings.pipes { log.info("reading flows", metadata: ["pipe": "\(pipe)"]) }
+
+    let emitter = try Emitter(
+      configuration: Emitter.Configuration(
+        host: Self.hostName, collectors: settings.collectors,
+        remoteEnds: settings.announcesToRemoteEnds ? Emitter.Configuration.RemoteEnds() : nil),
+      applications: ApplicationNames(own: "marker v\(Self.version)"),
+      log: { event in log.notice("\(event)") })
+    announcer = Announcer(announcements, emitter: emitter)
+  }
+
+  /// Runs until SIGTERM or SIGINT: then the sources stop first, the table carries out what they said, and the last
+  /// fireflies leave.
+  func run(log: Logger) async throws {
+    var quiet = log
+    quiet.logLevel = max(log.logLevel, .warning)
+    let group = ServiceGroup(
+      configuration: ServiceGroupConfiguration(
+        services: [.init(service: announcer), .init(service: writer), .init(service: pipes)],
+        gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+    log.info("ready")
+    try await group.run()
+    log.info("stopped")
+  }
+
+  private static var hostName: String {
+    var name = [CChar](repeating: 0, count: 256)
+    guard gethostname(&name, name.count - 1) == 0 else { return "" }
+    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+}

@@ -1,0 +1,126 @@
+import CLinux
+import Flow
+import Glibc
+import Linux
+import Logging
+import ServiceLifecycle
+import Synchronization
+
+/// The one writer of the flow table: takes what sources say, carries it into the kernel, and hands on what is to be
+/// announced. All that it works with is used by its thread alone.
+final class TableWriter: Service {
+  struct Desk: ~Copyable {
+    var table: FlowTable
+    let paths: [any MarkingPath]
+    let interfaces: InterfaceKeeper
+    var batch = ChangeBatch()
+    var refusals = ComplaintLimit()
+    var reportedRefusedMarks: UInt64 = 0
+
+    init(table: consuming FlowTable, paths: [any MarkingPath], interfaces: InterfaceKeeper) {
+      self.table = table
+      self.paths = paths
+      self.interfaces = interfaces
+    }
+  }
+
+  private let inbox: BoundedQueue<FlowEvent>
+  private let announcements: BoundedQueue<Announcement>
+  /// Locked by the writer's thread for as long as it runs.
+  private let desk: Mutex<Desk>
+  private let log: Logger
+
+  /// How often counters are read and silent flows looked for. Milliseconds.
+  private static let checkPeriod: Int32 = 30_000
+
+  init(
+    _ desk: consuming sending Desk, inbox: BoundedQueue<FlowEvent>, announcements: BoundedQueue<Announcement>,
+    log: Logger
+  ) {
+    self.desk = Mutex(desk)
+    self.inbox = inbox
+    self.announcements = announcements
+    self.log = log
+  }
+
+  func run() async throws {
+    await withGracefulShutdownHandler {
+      await runOnThread(named: "table") {
+        self.desk.withLock { desk in self.write(&desk) }
+        self.announcements.close()
+      }
+    } onGracefulShutdown: {
+      self.inbox.close()
+    }
+  }
+
+  private func write(_ desk: inout Desk) {
+    var events: ContiguousArray<FlowEvent> = []
+    var nextCheck = Moment.now().monotonic
+    while true {
+      waitForWork(desk.interfaces.descriptor)
+      desk.interfaces.update()
+      let isOpen = inbox.take(into: &events)
+      let now = Moment.now()
+      for event in events {
+        let outcome = desk.table.apply(
+          event, at: now, localAddresses: desk.interfaces.localAddresses, into: &desk.batch)
+        if outcome == .refusedFull {
+          desk.refusals.report(
+            log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\(event.flow)"])
+        }
+      }
+      if now.monotonic >= nextCheck {
+        readUsage(&desk, at: now)
+        desk.table.age(at: now, into: &desk.batch)
+        nextCheck = MonotonicTime(nanoseconds: now.monotonic.nanoseconds + UInt64(Self.checkPeriod) * 1_000_000)
+      }
+      if !isOpen { desk.table.endAll(at: now, into: &desk.batch) }
+      flush(&desk)
+      if !isOpen { return }
+    }
+  }
+
+  /// Returns when events wait, interfaces have changed, or it is time to check.
+  private func waitForWork(_ interfaces: Int32) {
+    var ready = [
+      pollfd(fd: inbox.descriptor, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: interfaces, events: Int16(POLLIN), revents: 0),
+    ]
+    _ = poll(&ready, nfds_t(ready.count), Self.checkPeriod)
+  }
+
+  private func readUsage(_ desk: inout Desk, at now: Moment) {
+    for path in desk.paths {
+      do {
+        try path.readUsage { key, usage in desk.table.note(usage, of: key, at: now) }
+      } catch {
+        log.error("cannot see which flows are silent", metadata: ["error": "\(error)"])
+      }
+    }
+  }
+
+  /// First the kernel, then the announcements: a flow is marked before anybody is told of it.
+  private func flush(_ desk: inout Desk) {
+    if desk.batch.isEmpty { return }
+    for path in desk.paths { path.apply(&desk.batch) }
+    for change in desk.batch.changes {
+      guard let failure = change.failure else { continue }
+      desk.refusals.report(
+        log, "the kernel refused a mark; the flow goes on without",
+        [
+          "flow": "\(change.key)", "path": "\(failure.path.rawValue)",
+          "error": "\(String(cString: strerror(failure.code)))",
+        ])
+    }
+    let refusedMarks = desk.table.counters.refusedMarks
+    if refusedMarks != desk.reportedRefusedMarks {
+      desk.reportedRefusedMarks = refusedMarks
+      desk.refusals.report(
+        log, "flows whose experiment has no mark are announced only", ["count": "\(refusedMarks)"])
+    }
+    desk.batch.settleUsage()
+    _ = announcements.add(desk.batch.announcements)
+    desk.batch.removeAll()
+  }
+}
