@@ -48,9 +48,15 @@ let package = Package(
     .plugin(name: "BPFCompile", capability: .buildTool(), dependencies: ["bpf2swift"]),
 
     .target(
-      name: "Lab", dependencies: ["Flow", "Linux", "CLinux"], path: "Tests/Lab",
+      name: "Lab", dependencies: ["Flow", "Linux", "CBPF", "CLinux"], path: "Tests/Lab",
       swiftSettings: settings),
     .testTarget(name: "FlowTests", dependencies: ["Flow"], swiftSettings: settings),
+    .testTarget(
+      name: "XDPTests", dependencies: ["XDP", "Flow", "Linux", "Lab", "CBPF"], swiftSettings: settings),
+    .testTarget(
+      name: "MarkerTests", dependencies: ["Marker", "Flow", "Linux", "Lab"], swiftSettings: settings),
+    .testTarget(
+      name: "LabTests", dependencies: ["Marker", "XDP", "Flow", "Linux", "Lab", "CLinux"], swiftSettings: settings),
     .testTarget(
       name: "FireflyTests", dependencies: ["Firefly", "Flow", "Linux"], swiftSettings: settings),
   ]

@@ -16,12 +16,8 @@ struct TCAttachment: ~Copyable {
 
   /// - Parameter hook: nil tries tcx and falls back to clsact.
   init(object: borrowing BPFObject, interface: Interface, hook: TCHook?) throws(BPFError) {
-    let name: String
-    switch interface.linkHeader {
-    case .ethernet: name = "marker_ethernet"
-    case .none?: name = "marker_bare"
-    case nil: throw .linkLayer(interface)
-    }
+    guard let header = interface.linkHeader else { throw .linkLayer(interface) }
+    let name = Self.programName(for: header)
     let program = try object.program(name)
     do throws(SystemError) {
       if hook != .clsact {
@@ -38,6 +34,16 @@ struct TCAttachment: ~Copyable {
       self.hook = .clsact
     } catch {
       throw .attach(error)
+    }
+  }
+}
+
+extension TCAttachment {
+  /// The program in bpf/marker.bpf.c.
+  static func programName(for header: Interface.LinkHeader) -> String {
+    switch header {
+    case .ethernet: "marker_ethernet"
+    case .none: "marker_bare"
     }
   }
 }

@@ -95,6 +95,11 @@ public final class TCPath: MarkingPath {
     }
   }
 
+  /// The descriptor of the program for a kind of interface, for tests that run it on packets of their own.
+  func program(for header: Interface.LinkHeader) throws(BPFError) -> Int32 {
+    try object.program(TCAttachment.programName(for: header))
+  }
+
   private func mark(_ range: Range<Int>, _ batch: inout ChangeBatch) {
     let first = range.lowerBound
     let changes = batch.changes

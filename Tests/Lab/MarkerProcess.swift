@@ -1,0 +1,93 @@
+import Glibc
+public import Linux
+
+/// The built daemon, running in a namespace, with a folder of its own for pipes.
+public final class MarkerProcess: Sendable {
+  public let folder: String
+  private let pid: pid_t
+
+  /// The products stand beside the running test.
+  public static var binary: String {
+    var path = [CChar](repeating: 0, count: 4096)
+    let count = readlink("/proc/self/exe", &path, path.count - 1)
+    let text = String(decoding: path.prefix(max(count, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    guard let slash = text.lastIndex(of: "/") else { return "marker" }
+    let beside = "\(text[..<slash])/marker"
+    return access(beside, X_OK) == 0 ? beside : ".build/debug/marker"
+  }
+
+  /// Starts it and waits until it is ready.
+  ///
+  /// - Parameter arguments: `PIPE` in them stands for a path in its folder.
+  /// - Throws: with its log, where it ends or does not get ready in ten seconds.
+  public init(_ arguments: String, in namespace: NetworkNamespace) throws(SystemError) {
+    let folder = try shell("mktemp -d /tmp/marker-lab-XXXXXX").filter { $0 != "\n" }
+    self.folder = folder
+    let command = "exec \(Self.binary) \(arguments.replacing("PIPE", with: "\(folder)/pipe")) 2>\(folder)/log"
+    pid = try namespace.run { () throws(SystemError) -> pid_t in
+      var pid = pid_t()
+      var argv: [UnsafeMutablePointer<CChar>?] = ["/bin/sh", "-c", command].map { (text: String) in strdup(text) }
+      argv.append(nil)
+      defer { for argument in argv { free(argument) } }
+      let status = posix_spawn(&pid, "/bin/sh", nil, nil, &argv, environ)
+      guard status == 0 else { throw SystemError("posix_spawn", command, code: status) }
+      return pid
+    }
+    for _ in 0..<1000 {
+      if log.contains("] ready") { return }
+      var status: Int32 = 0
+      guard waitpid(pid, &status, WNOHANG) == 0 else { throw SystemError("marker ended: \(log)", code: ECHILD) }
+      usleep(10_000)
+    }
+    throw SystemError("marker is not ready: \(log)", code: ETIMEDOUT)
+  }
+
+  deinit {
+    kill(pid, SIGKILL)
+    waitpid(pid, nil, 0)
+    _ = try? shell("rm -rf \(folder)")
+  }
+
+  public var pipe: String { "\(folder)/pipe" }
+
+  public var log: String { (try? shell("cat \(folder)/log")) ?? "" }
+
+  /// Resident memory, kilobytes.
+  public var residentKilobytes: Int {
+    get throws(SystemError) { Int(try shell("awk '/VmRSS/{print $2}' /proc/\(pid)/status").filter(\.isNumber)) ?? 0 }
+  }
+
+  /// Writes to its pipe.
+  public func tell(_ lines: String) throws(SystemError) {
+    let fd = try Descriptor("open", pipe) { open(pipe, O_WRONLY | O_CLOEXEC) }
+    let bytes = Array(lines.utf8)
+    var offset = 0
+    while offset < bytes.count {
+      offset += try system("write", pipe) {
+        bytes.withUnsafeBytes { write(fd.raw, $0.baseAddress.map { $0 + offset }, bytes.count - offset) }
+      }
+    }
+  }
+
+  /// Waits until the log has a text, at most five seconds.
+  public func waitForLog(_ text: String) -> Bool {
+    for _ in 0..<500 {
+      if log.contains(text) { return true }
+      usleep(10_000)
+    }
+    return false
+  }
+
+  /// Sends a signal and waits for the end.
+  ///
+  /// - Returns: the exit status, or nil where it does not end within ten seconds or a signal ended it.
+  public func stop(_ signal: Int32 = SIGTERM) -> Int32? {
+    kill(pid, signal)
+    for _ in 0..<1000 {
+      var status: Int32 = 0
+      if waitpid(pid, &status, WNOHANG) == pid { return status & 0x7f == 0 ? status >> 8 & 0xff : nil }
+      usleep(10_000)
+    }
+    return nil
+  }
+}
