@@ -34,8 +34,9 @@ struct CollectorLinkTests {
   ) throws -> Emitter {
     try Emitter(
       Emitter.Configuration(host: "h", collectors: [collector()], remoteEnds: nil),
-      EmitterTests.applications, delays: delays,
-      lookup: { (collector) throws(LookupFailure) in try names.lookup(collector) },
+      EmitterTests.applications,
+      Emitter.Environment(
+        delays: delays, lookup: { (collector) throws(LookupFailure) in try names.lookup(collector) }),
       log: { events.append($0) })
   }
 
@@ -109,7 +110,9 @@ struct CollectorLinkTests {
 
   @Test func theSecondAddressIsTriedWhenTheFirstFails() throws {
     let live = try Receiver()
-    let dead = SocketAddress(address: Address(ipv4: 0x7f00_0001), port: try Receiver().port)
+    let refusing = try Receiver()
+    try refusing.refuse()
+    let dead = SocketAddress(address: Address(ipv4: 0x7f00_0001), port: refusing.port)
     let names = Names(.success([dead, Self.address(live)]))
     let events = Events()
     var delays = Self.quick
@@ -146,11 +149,11 @@ struct CollectorLinkTests {
   @Test func aSlowNameServerHoldsUpNeitherSendNorStop() throws {
     let emitter = try Emitter(
       Emitter.Configuration(host: "h", collectors: [Self.collector()], remoteEnds: nil),
-      EmitterTests.applications, delays: Self.quick,
-      lookup: { _ throws(LookupFailure) in
+      EmitterTests.applications,
+      Emitter.Environment(lookup: { _ throws(LookupFailure) in
         sleep(1)
         return []
-      }, log: { _ in })
+      }), log: { _ in })
     let time = ContinuousClock().measure {
       emitter.send(EmitterTests.flows(10), at: now)
       emitter.stop()

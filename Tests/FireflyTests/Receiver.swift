@@ -6,7 +6,6 @@ import Linux
 final class Receiver {
   let port: UInt16
   private let descriptor: Descriptor
-  private let isIPv4: Bool
 
   /// - Parameter port: 0 for any.
   init(ipv4: Bool = true, port: UInt16 = 0) throws(SystemError) {
@@ -44,7 +43,38 @@ final class Receiver {
     // The port stands at the same place in both forms.
     self.port = UInt16(bigEndian: name.sin6_port)
     self.descriptor = descriptor
-    isIPv4 = ipv4
+  }
+
+  /// One receiver per address family, both at the same port.
+  static func pair() throws(SystemError) -> (ipv4: Receiver, ipv6: Receiver) {
+    for _ in 0..<20 {
+      let ipv4 = try Receiver()
+      if let ipv6 = try? Receiver(ipv4: false, port: ipv4.port) { return (ipv4, ipv6) }
+    }
+    throw SystemError("bind", "pair", code: EADDRINUSE)
+  }
+
+  /// Keeps the port and refuses what is sent there, as if nobody listened: a socket with a peer takes
+  /// datagrams from that peer alone.
+  func refuse() throws(SystemError) {
+    var peer = sockaddr_in(
+      sin_family: sa_family_t(AF_INET), sin_port: UInt16(9).bigEndian,
+      sin_addr: in_addr(s_addr: UInt32(0x7f00_0001).bigEndian), sin_zero: (0, 0, 0, 0, 0, 0, 0, 0))
+    try system("connect") {
+      withUnsafePointer(to: &peer) { peer in
+        peer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          connect(descriptor.raw, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+        }
+      }
+    }
+  }
+
+  /// In bytes, as the kernel counts them: several times the datagrams' own.
+  var bufferSize: Int {
+    var size: Int32 = 0
+    var length = socklen_t(MemoryLayout<Int32>.size)
+    getsockopt(descriptor.raw, SOL_SOCKET, SO_RCVBUF, &size, &length)
+    return Int(size)
   }
 
   /// The next datagram; nil where none comes in time.
