@@ -85,6 +85,26 @@ struct CollectorLinkTests {
       ])
   }
 
+  @Test func whatComesWhileTheHeldLeaveStaysBehindThem() throws {
+    let receiver = try Receiver()
+    var state = CollectorState(try Self.collector(), Emitter.Environment(), at: .now())
+    var encoder = FireflyEncoder(host: "h")
+    var burst = Burst()
+    for flow in EmitterTests.flows(6) {
+      try encoder.encode(flow, application: "a", at: now)
+      burst.append(encoder, remote: .unspecified)
+    }
+    let messages = burst.messages(.bare)
+    #expect(state.offer(messages, 3, at: .now()).isDone)
+    _ = state.adopt(.success([Self.address(receiver)]), at: .now())
+    #expect(state.offer(messages + 3, 3, at: .now()).isDone)
+    #expect(state.held.count == 6)
+    let left = state.drain(at: .now()).isLeft
+    #expect(!left)
+    #expect(EmitterTests.ports(receiver.receive(count: 6)) == Array(1...6))
+    #expect(state.tally.sent == 6)
+  }
+
   @Test func holdingEnds() throws {
     let names = Names(.failure(LookupFailure(reason: "unknown")))
     let emitter = try Self.emitter(names, delays: Emitter.Delays(hold: 0, firstRetry: 2, lastRetry: 2))
