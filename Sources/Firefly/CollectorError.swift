@@ -48,13 +48,14 @@ extension CollectorError: CustomStringConvertible {
     case .unexpectedText(let rest, let text):
       "collector \"\(text)\" has \"\(rest)\" behind the bracket; only :port may follow it"
     case .invalidIPv4(let address):
-      "collector \"\(address)\" is no IPv4 address: that is four numbers from 0 to 255, without leading zeroes"
+      "collector \"\(address)\" is no IPv4 address: four numbers from 0 to 255, without leading zeroes"
     case .missingZone(let address):
       "collector \"\(address)\" is link-local and needs its interface: [\(address)%eth0]"
     case .scheme(let scheme, let text):
       "collector \"\(text)\" is a URL; leave out \"\(scheme)\", fireflies always go by UDP"
     case .invalidCharacter(let character, let text):
-      "collector \"\(text)\" has \"\(character)\" in its name; names have letters, digits, \"-\", \"_\" and \".\""
+      "collector \"\(text)\" has \"\(character)\" in its name; "
+        + "names have letters, digits, \"-\", \"_\" and \".\""
     case .invalidName(let name):
       "collector \"\(name)\" is no host name: at most 253 characters, 1 to 63 between two dots"
     }

@@ -7,24 +7,22 @@ import Synchronization
 /// resolves it, and sends what waited for the address. Neither ever waits for the other longer than one burst
 /// takes.
 final class CollectorLink: Sendable {
-  typealias Lookup = @Sendable (Collector) throws(LookupFailure) -> [SocketAddress]
-
   let collector: Collector
   private let state: Mutex<CollectorState>
-  private let lookup: Lookup
+  private let environment: Emitter.Environment
   private let log: @Sendable (Emitter.Event) -> Void
   private let alarm: Alarm
 
   init(
-    _ collector: Collector, _ delays: Emitter.Delays, lookup: @escaping Lookup,
+    _ collector: Collector, _ environment: Emitter.Environment,
     log: @escaping @Sendable (Emitter.Event) -> Void
   ) throws(SystemError) {
     let alarm = try Alarm()
     self.collector = collector
     self.alarm = alarm
-    self.lookup = lookup
+    self.environment = environment
     self.log = log
-    state = Mutex(CollectorState(collector, delays, at: .now()))
+    state = Mutex(CollectorState(collector, environment, at: .now()))
   }
 
   /// Opens the way: at once to an address, else as soon as the name is resolved.
@@ -80,7 +78,7 @@ final class CollectorLink: Sendable {
   private func resolve() -> Int64? {
     let result: Result<[SocketAddress], LookupFailure>
     do throws(LookupFailure) {
-      result = .success(try lookup(collector))
+      result = .success(try environment.lookup(collector))
     } catch {
       result = .failure(error)
     }

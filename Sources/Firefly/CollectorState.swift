@@ -15,7 +15,7 @@ struct CollectorState: ~Copyable {
   }
 
   let collector: Collector
-  let delays: Emitter.Delays
+  private let environment: Emitter.Environment
   private(set) var address: SocketAddress?
   private(set) var held = HeldDatagrams()
   private(set) var tally = Tally()
@@ -24,6 +24,7 @@ struct CollectorState: ~Copyable {
   private(set) var isUnresolvable = false
   private(set) var isStopped = false
 
+  private var delays: Emitter.Delays { environment.delays }
   private var socket: UDPSocket?
   /// The first message of the burst that is not dealt with yet.
   private var next = 0
@@ -33,9 +34,10 @@ struct CollectorState: ~Copyable {
   private var nextRenewal: MonotonicTime
   private var retry: Int64
 
-  init(_ collector: Collector, _ delays: Emitter.Delays, at now: MonotonicTime) {
+  init(_ collector: Collector, _ environment: Emitter.Environment, at now: MonotonicTime) {
     self.collector = collector
-    self.delays = delays
+    self.environment = environment
+    let delays = environment.delays
     holdEnd = collector.isLiteral ? nil : now.advanced(milliseconds: delays.hold)
     lastFailure = now
     nextRenewal = now
@@ -170,7 +172,7 @@ struct CollectorState: ~Copyable {
     for offset in addresses.indices {
       let candidate = addresses[(first + offset) % addresses.count]
       do throws(SystemError) {
-        socket = try UDPSocket(to: candidate)
+        socket = try environment.open(candidate)
         address = candidate
         holdEnd = nil
         return nil

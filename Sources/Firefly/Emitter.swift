@@ -44,25 +44,24 @@ public final class Emitter: Sendable {
   /// Opens the ways to all destinations; names are resolved in the background.
   ///
   /// - Parameter log: Told how collectors fare. Called from the thread that sends or from one of the
-  ///   emitter's own, so it must be quick.
+  ///   emitter's own, so it must be quick, and must not call `send` or `stop`.
   /// - Throws: Where the process may have no more descriptors or threads. A destination that can't be reached
   ///   is no error: it is tried again.
   public convenience init(
     configuration: Configuration, applications: ApplicationNames,
     log: @escaping @Sendable (Event) -> Void = { _ in }
   ) throws(SystemError) {
-    try self.init(
-      configuration, applications, delays: Delays(), lookup: NameLookup.addresses(of:), log: log)
+    try self.init(configuration, applications, Environment(), log: log)
   }
 
   init(
-    _ configuration: Configuration, _ applications: ApplicationNames, delays: Delays,
-    lookup: @escaping CollectorLink.Lookup, log: @escaping @Sendable (Event) -> Void
+    _ configuration: Configuration, _ applications: ApplicationNames, _ environment: Environment,
+    log: @escaping @Sendable (Event) -> Void
   ) throws(SystemError) {
     self.applications = applications
     var links: [CollectorLink] = []
     for collector in configuration.collectors {
-      links.append(try CollectorLink(collector, delays, lookup: lookup, log: log))
+      links.append(try CollectorLink(collector, environment, log: log))
     }
     self.links = links
     desk = Mutex(Desk(configuration))

@@ -15,9 +15,11 @@ extension Emitter.Event: CustomStringConvertible {
   public var description: String {
     switch self {
     case .collectorUnresolvable(let collector, let reason):
-      "collector \(collector) has no address: \(reason); it is tried again, check the name and the name server"
+      "collector \(collector) has no address: \(reason); it is tried again; "
+        + "check the name and the name server"
     case .collectorFailed(let collector, let error):
-      "collector \(collector) fails: \(error); it is tried again, check that it listens on UDP and is reachable"
+      "collector \(collector) fails: \(error); it is tried again; "
+        + "check that it listens on UDP and is reachable"
     case .collectorRecovered(let collector):
       "collector \(collector) takes fireflies again"
     }

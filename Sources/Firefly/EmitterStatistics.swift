@@ -3,7 +3,7 @@ public import Flow
 extension Emitter {
   /// What became of all fireflies so far.
   public struct Statistics: Equatable, Sendable {
-    /// What became of the fireflies of one destination. Each firefly for it is in one of `sent`, `dropped` and
+    /// What became of the fireflies of one destination. Each of them is in one of `sent`, `dropped` and
     /// `held`.
     public struct Destination: Equatable, Sendable {
       /// Taken by the kernel, which is all that UDP tells.

@@ -10,6 +10,9 @@ struct UDPSocket: ~Copyable, Sendable {
   /// can't take at once.
   private static let bufferSize: Int32 = 4 << 20
 
+  /// Takes over a non-blocking datagram socket.
+  init(owning descriptor: consuming Descriptor) { self.descriptor = descriptor }
+
   /// A socket that can send to any address of the family.
   init(family: Int32) throws(SystemError) {
     let type = Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
