@@ -7,17 +7,23 @@ struct Burst: ~Copyable {
   /// Sending more with one system call gains nothing measurable.
   static let capacity = 64
 
+  /// The addresses of a flow.
+  struct Ends {
+    let local: Address
+    let remote: Address
+  }
+
   private(set) var count = 0
   private var used = 0
   private let bytes: UnsafeMutablePointer<UInt8>
-  private let remotes: UnsafeMutablePointer<Address>
+  private let ends: UnsafeMutablePointer<Ends>
   private let vectors: UnsafeMutablePointer<iovec>
   private let headers: UnsafeMutablePointer<clinux_mmsghdr>
 
   init() {
     bytes = .allocate(capacity: Self.capacity * FireflyEncoder.maximumSize)
-    remotes = .allocate(capacity: Self.capacity)
-    remotes.initialize(repeating: .unspecified, count: Self.capacity)
+    ends = .allocate(capacity: Self.capacity)
+    ends.initialize(repeating: Ends(local: .unspecified, remote: .unspecified), count: Self.capacity)
     // One set with the header and one without it.
     let sets = FireflyFormat.allCases.count
     vectors = .allocate(capacity: sets * Self.capacity)
@@ -33,14 +39,14 @@ struct Burst: ~Copyable {
   deinit {
     headers.deallocate()
     vectors.deallocate()
-    remotes.deallocate()
+    ends.deallocate()
     bytes.deallocate()
   }
 
   var isFull: Bool { count == Self.capacity }
 
   /// Adds the encoder's firefly; the burst must not be full.
-  mutating func append(_ encoder: borrowing FireflyEncoder, remote: Address) {
+  mutating func append(_ encoder: borrowing FireflyEncoder, _ flow: Ends) {
     precondition(!isFull)
     let datagram = encoder.datagram
     let header = encoder.headerSize
@@ -48,7 +54,7 @@ struct Burst: ~Copyable {
     if let base = datagram.baseAddress { start.update(from: base, count: datagram.count) }
     vectors[Self.index(count, .syslog)] = iovec(iov_base: start, iov_len: datagram.count)
     vectors[Self.index(count, .bare)] = iovec(iov_base: start + header, iov_len: datagram.count - header)
-    remotes[count] = remote
+    ends[count] = flow
     used += datagram.count
     count += 1
   }
@@ -63,8 +69,8 @@ struct Burst: ~Copyable {
     headers + Self.index(0, format)
   }
 
-  /// The remote ends of all fireflies' flows. Valid as long as the burst.
-  var remoteEnds: UnsafeBufferPointer<Address> { UnsafeBufferPointer(start: remotes, count: count) }
+  /// The addresses of all fireflies' flows. Valid as long as the burst.
+  var flows: UnsafeBufferPointer<Ends> { UnsafeBufferPointer(start: ends, count: count) }
 
   private static func index(_ number: Int, _ format: FireflyFormat) -> Int {
     format == .syslog ? number : capacity + number

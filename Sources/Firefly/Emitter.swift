@@ -87,7 +87,9 @@ public final class Emitter: Sendable {
         case .ongoing: desk.announced.ongoing += 1
         case .end: desk.announced.end += 1
         }
-        desk.burst.append(desk.encoder, remote: announcement.key.remote.address)
+        desk.burst.append(
+          desk.encoder,
+          Burst.Ends(local: announcement.key.local.address, remote: announcement.key.remote.address))
         if desk.burst.isFull { flush(&desk) }
       }
       flush(&desk)

@@ -18,20 +18,19 @@ struct RemoteEnds: ~Copyable {
   ///
   /// - Returns: Whether that was all; if not, `settle` comes next.
   mutating func offer(_ burst: borrowing Burst, at now: MonotonicTime) -> Bool {
-    let remotes = burst.remoteEnds
     let messages = burst.messages(configuration.format)
     ipv4.removeAll()
     ipv6.removeAll()
-    for (index, address) in remotes.enumerated() {
-      guard Self.canReceive(address) else {
+    for (index, flow) in burst.flows.enumerated() {
+      guard Self.canReceive(flow.remote) else {
         skipped += 1
         continue
       }
-      let name = SocketAddress(address: address, port: configuration.port)
-      if address.isIPv4 {
-        ipv4.append(messages[index], to: name)
+      let name = SocketAddress(address: flow.remote, port: configuration.port)
+      if flow.remote.isIPv4 {
+        ipv4.append(messages[index], from: flow.local, to: name)
       } else {
-        ipv6.append(messages[index], to: name)
+        ipv6.append(messages[index], from: flow.local, to: name)
       }
     }
     let isDone = ipv4.offer(at: now)

@@ -14,6 +14,7 @@ struct RemoteFamily: ~Copyable {
   /// When to try again to open the socket.
   private var nextAttempt = MonotonicTime(nanoseconds: 0)
   private let names: UnsafeMutablePointer<sockaddr_in6>
+  private let sources: UnsafeMutablePointer<SourceAddress>
   private let messages: UnsafeMutablePointer<clinux_mmsghdr>
   private var count = 0
   private var next = 0
@@ -22,12 +23,15 @@ struct RemoteFamily: ~Copyable {
     self.family = family
     names = .allocate(capacity: Burst.capacity)
     names.initialize(repeating: sockaddr_in6(), count: Burst.capacity)
+    sources = .allocate(capacity: Burst.capacity)
+    sources.initialize(repeating: SourceAddress(), count: Burst.capacity)
     messages = .allocate(capacity: Burst.capacity)
     messages.initialize(repeating: clinux_mmsghdr(), count: Burst.capacity)
   }
 
   deinit {
     messages.deallocate()
+    sources.deallocate()
     names.deallocate()
   }
 
@@ -37,11 +41,12 @@ struct RemoteFamily: ~Copyable {
   }
 
   /// Adds a message of the burst, whose bytes stay where they are.
-  mutating func append(_ message: clinux_mmsghdr, to address: SocketAddress) {
+  mutating func append(_ message: clinux_mmsghdr, from local: Address, to address: SocketAddress) {
     precondition(count < Burst.capacity)
     messages[count] = message
     messages[count].msg_hdr.msg_namelen = address.write(to: names + count)
     messages[count].msg_hdr.msg_name = UnsafeMutableRawPointer(names + count)
+    SourceAddress.set(local, of: &messages[count].msg_hdr, in: sources + count)
     count += 1
   }
 

@@ -60,6 +60,11 @@ struct UDPSocket: ~Copyable, Sendable {
       case EINTR: continue
       case EAGAIN, ENOBUFS: return false
       default:
+        if messages[next].msg_hdr.msg_controllen > 0 {
+          // The source address may not be this host's, as with a router's or a container's flow: any will do.
+          messages[next].msg_hdr.msg_controllen = 0
+          continue
+        }
         // The first error may be the answer to an earlier datagram (ICMP); the second is about this one.
         if failed == next {
           tally.dropped += 1

@@ -23,7 +23,7 @@ struct BPFObject: ~Copyable {
     // Before 5.11 maps and programs count against RLIMIT_MEMLOCK. Later kernels do not ask, so failing is no error.
     _ = clinux_memlock_unlimited()
     var options = bpf_object_open_opts()
-    options.sz = MemoryLayout<bpf_object_open_opts>.size
+    options.sz = optionsSize(through: \bpf_object_open_opts.kernel_log_level)
     let opened = code.name.withCString { name in
       options.object_name = name
       return code.words.withUnsafeBytes { bpf_object__open_mem($0.baseAddress, code.size, &options) }

@@ -59,7 +59,7 @@ struct ClsactFilter: ~Copyable {
 
   private static func hook(_ interface: Interface, _ point: bpf_tc_attach_point) -> bpf_tc_hook {
     var hook = bpf_tc_hook()
-    hook.sz = MemoryLayout<bpf_tc_hook>.size
+    hook.sz = optionsSize(through: \bpf_tc_hook.parent)
     hook.ifindex = Int32(interface.index)
     hook.attach_point = point
     return hook
@@ -67,7 +67,7 @@ struct ClsactFilter: ~Copyable {
 
   private static func options(_ priority: UInt32) -> bpf_tc_opts {
     var options = bpf_tc_opts()
-    options.sz = MemoryLayout<bpf_tc_opts>.size
+    options.sz = optionsSize(through: \bpf_tc_opts.priority)
     options.handle = handle
     options.priority = priority
     return options

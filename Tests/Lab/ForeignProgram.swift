@@ -27,9 +27,9 @@ public final class ForeignProgram: Sendable {
     }
     move(0, verdict)
     program.append(instruction(0x95, 0, 0))  // exit
-    descriptor = try program.withUnsafeBufferPointer { program throws(SystemError) in
-      try Descriptor("bpf_prog_load") {
-        bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign", "GPL", program.baseAddress, program.count, nil)
+    descriptor = try Descriptor("bpf_prog_load") {
+      program.withUnsafeBufferPointer {
+        bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign", "GPL", $0.baseAddress, $0.count, nil)
       }
     }
     statistics = try Descriptor("bpf_enable_stats") { bpf_enable_stats(BPF_STATS_RUN_TIME) }
@@ -57,12 +57,12 @@ public final class ForeignProgram: Sendable {
   public func attachClsact(_ interface: String, priority: UInt32, in namespace: NetworkNamespace) throws(SystemError) {
     try namespace.run { () throws(SystemError) in
       var hook = bpf_tc_hook()
-      hook.sz = MemoryLayout<bpf_tc_hook>.size
+      hook.sz = 20  // without its padding
       hook.ifindex = Int32(if_nametoindex(interface))
       hook.attach_point = BPF_TC_EGRESS
       _ = bpf_tc_hook_create(&hook)
       var options = bpf_tc_opts()
-      options.sz = MemoryLayout<bpf_tc_opts>.size
+      options.sz = 28  // without its padding
       options.prog_fd = descriptor.raw
       options.priority = priority
       options.handle = 1

@@ -78,10 +78,10 @@ public final class MarkerProcess: Sendable {
     return false
   }
 
-  /// Sends a signal and waits for the end.
+  /// Sends a signal, by default SIGTERM, and waits for the end.
   ///
   /// - Returns: the exit status, or nil where it does not end within ten seconds or a signal ended it.
-  public func stop(_ signal: Int32 = SIGTERM) -> Int32? {
+  public func stop(_ signal: Int32 = 15) -> Int32? {
     kill(pid, signal)
     for _ in 0..<1000 {
       var status: Int32 = 0

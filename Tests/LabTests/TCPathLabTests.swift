@@ -28,6 +28,10 @@ extension VethPair {
     let interface = try interface(name)
     return try near.run { try path.attach(to: interface) }
   }
+  /// A clsact filter is taken away through the namespace that it is in.
+  func detach(_ path: TCPath) {
+    near.run { for index in path.attachedInterfaces { path.detach(fromInterface: index) } }
+  }
 }
 
 @Suite(.enabled(if: geteuid() == 0, "needs root")) struct TCPathLabTests {
@@ -160,6 +164,7 @@ extension VethPair {
       for _ in 0..<10 { try ours.near.send([1]) }
       #expect(try capture.frames().of(ours.key).allSatisfy { $0.flowLabel & ~FlowLabel.entropyMask == bits })
       #expect(try foreign.runs >= runs + 10)
+      pair.detach(path)
     }
     #expect(try pair.near.shell("tc filter show dev near0 egress") == filters)
     #expect(try pair.near.shell("tc qdisc show dev near0").contains("clsact"))
@@ -173,6 +178,7 @@ extension VethPair {
       let path = try TCPath(maxFlows: 100, hook: .clsact)
       _ = try pair.attach(path)
       #expect(try qdiscs().contains("clsact"))
+      pair.detach(path)
     }
     #expect(try qdiscs() == bare)
     try pair.near.shell("tc qdisc add dev near0 clsact")
@@ -181,6 +187,7 @@ extension VethPair {
       let path = try TCPath(maxFlows: 100, hook: .clsact)
       _ = try pair.attach(path)
       #expect(try pair.near.shell("tc filter show dev near0 egress").contains("marker_ethernet"))
+      pair.detach(path)
     }
     #expect(try qdiscs() == empty)
     #expect(try pair.near.shell("tc filter show dev near0 egress") == "")
