@@ -24,15 +24,7 @@ public final class MarkerProcess: Sendable {
     let folder = try shell("mktemp -d /tmp/marker-lab-XXXXXX").filter { $0 != "\n" }
     self.folder = folder
     let command = "exec \(Self.binary) \(arguments.replacing("PIPE", with: "\(folder)/pipe")) 2>\(folder)/log"
-    pid = try namespace.run { () throws(SystemError) -> pid_t in
-      var pid = pid_t()
-      var argv: [UnsafeMutablePointer<CChar>?] = ["/bin/sh", "-c", command].map { (text: String) in strdup(text) }
-      argv.append(nil)
-      defer { for argument in argv { free(argument) } }
-      let status = posix_spawn(&pid, "/bin/sh", nil, nil, &argv, environ)
-      guard status == 0 else { throw SystemError("posix_spawn", command, code: status) }
-      return pid
-    }
+    pid = try namespace.run { () throws(SystemError) in try spawn(command) }
     for _ in 0..<1000 {
       if log.contains("] ready") { return }
       var status: Int32 = 0

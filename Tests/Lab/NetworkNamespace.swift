@@ -43,40 +43,6 @@ public final class NetworkNamespace: Sendable {
   }
 }
 
-/// Runs a shell command line in the calling thread's namespace.
-@discardableResult
-public func shell(_ command: String) throws(SystemError) -> String {
-  var ends: [Int32] = [0, 0]
-  try system("pipe2") { clinux_pipe2(&ends, O_CLOEXEC) }
-  let reading = Descriptor(owning: ends[0])
-  let writing = Descriptor(owning: ends[1])
-  var actions = posix_spawn_file_actions_t()
-  posix_spawn_file_actions_init(&actions)
-  defer { posix_spawn_file_actions_destroy(&actions) }
-  posix_spawn_file_actions_adddup2(&actions, writing.raw, STDOUT_FILENO)
-  posix_spawn_file_actions_adddup2(&actions, writing.raw, STDERR_FILENO)
-  var argv: [UnsafeMutablePointer<CChar>?] = ["/bin/sh", "-c", command]
-    .map { (text: String) in strdup(text) }
-  argv.append(nil)
-  defer { for argument in argv { free(argument) } }
-  var pid = pid_t()
-  let failed = posix_spawn(&pid, "/bin/sh", &actions, nil, &argv, environ)
-  guard failed == 0 else { throw SystemError("posix_spawn", command, code: failed) }
-  close(writing.take())
-  var output: [UInt8] = []
-  var chunk = [UInt8](repeating: 0, count: 4096)
-  while true {
-    let count = try system("read", "") { read(reading.raw, &chunk, chunk.count) }
-    if count == 0 { break }
-    output += chunk[..<count]
-  }
-  var status: Int32 = 0
-  try system("waitpid", "") { waitpid(pid, &status, 0) }
-  let text = String(decoding: output, as: UTF8.self)
-  guard status == 0 else { throw SystemError(command, "printed: \(text)", code: ENOEXEC) }
-  return text
-}
-
 private final class Job {
   let run: () -> Void
   init(_ run: @escaping () -> Void) { self.run = run }

@@ -24,5 +24,8 @@ final class Announcer: Service {
       } while true
       self.emitter.stop()
     }
+    // The queue may be closed before the group comes to stopping this service, and one that ends by itself counts as
+    // failed.
+    try await gracefulShutdown()
   }
 }

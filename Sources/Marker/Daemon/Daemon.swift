@@ -62,9 +62,11 @@ struct Daemon {
     quiet.logLevel = max(log.logLevel, .warning)
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
-        services: [.init(service: announcer), .init(service: writer), .init(service: pipes)],
+        services: [
+          .init(service: announcer), .init(service: writer), .init(service: pipes),
+          .init(service: Readiness(log: log)),
+        ],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
-    log.info("ready")
     try await group.run()
     log.info("stopped")
   }
@@ -73,5 +75,15 @@ struct Daemon {
     var name = [CChar](repeating: 0, count: 256)
     guard gethostname(&name, name.count - 1) == 0 else { return "" }
     return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+}
+
+/// Says that the daemon is ready, once the group has its signal handlers and runs its services.
+private struct Readiness: Service {
+  let log: Logger
+
+  func run() async throws {
+    log.info("ready")
+    try await gracefulShutdown()
   }
 }
