@@ -16,7 +16,10 @@ func system(_ name: String, pkgConfig: String, apt: String) -> Target {
 
 let package = Package(
   name: "marker",
-  products: [.executable(name: "marker", targets: ["Marker"])],
+  products: [
+    .executable(name: "marker", targets: ["Marker"]),
+    .executable(name: "marker-bench", targets: ["Bench"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -38,6 +41,11 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
+      swiftSettings: settings),
+
+    .executableTarget(
+      name: "Bench",
+      dependencies: ["Flow", "Firefly", "Linux", "XDP", "Lab", "CBPF", "CLinux", "CTable"],
       swiftSettings: settings),
 
     system("CBPF", pkgConfig: "libbpf", apt: "libbpf-dev"),

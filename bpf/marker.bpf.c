@@ -52,6 +52,7 @@ static __always_inline int marker_read_common(struct __sk_buff *skb, struct mark
 	void *end = (void *)(long)skb->data_end;
 	__u32 everything;
 	__u32 ports;
+	__u8 *tcp;
 	__u32 bit;
 
 	packet->network = link;
@@ -67,6 +68,7 @@ static __always_inline int marker_read_common(struct __sk_buff *skb, struct mark
 		if (!everything && !(control.ports[bit >> 3] & 1 << (bit & 7)))
 			return 0;
 		packet->ipv6 = 1;
+		packet->words[0] = *(__u32 *)ip;
 		packet->key.transport = ip->nexthdr;
 		__builtin_memcpy(packet->key.local, &ip->saddr, 16);
 		__builtin_memcpy(packet->key.remote, &ip->daddr, 16);
@@ -82,11 +84,15 @@ static __always_inline int marker_read_common(struct __sk_buff *skb, struct mark
 		everything = active & MARKER_ALL_IPV4;
 		if (!everything && !(control.ports[bit >> 3] & 1 << (bit & 7)))
 			return 0;
+		__builtin_memcpy(packet->words, ip, sizeof(packet->words));
 		packet->key.transport = ip->protocol;
 		marker_map_ipv4(packet->key.local, &ip->saddr);
 		marker_map_ipv4(packet->key.remote, &ip->daddr);
 	}
 	__builtin_memcpy(&packet->key.local_port, &ports, sizeof(ports));
+	tcp = data + packet->transport;
+	if (packet->key.transport == IPPROTO_TCP && (void *)(tcp + sizeof(struct tcphdr)) <= end)
+		packet->headers = packet->transport - link + (tcp[12] >> 4) * 4;
 	return 1;
 }
 
@@ -139,15 +145,11 @@ static __always_inline __u8 marker_traffic_class(const struct marker_value *valu
 static __always_inline int marker_stamp_ipv6(struct __sk_buff *skb, const struct marker_packet *packet,
 					     const struct marker_value *value, __u32 own)
 {
-	__u32 label;
-	__u32 word;
+	/* RFC 8200 section 3: version 4 bits, traffic class 8, flow label 20. */
+	__u32 word = bpf_ntohl(packet->words[0]);
+	__u32 label = word & 0xfffff;
 	__u32 new;
 
-	if (bpf_skb_load_bytes(skb, packet->network, &word, sizeof(word)))
-		return -1;
-	/* RFC 8200 section 3: version 4 bits, traffic class 8, flow label 20. */
-	word = bpf_ntohl(word);
-	label = word & 0xfffff;
 	new = word & 0xf00fffff;
 	new |= (__u32)marker_traffic_class(value, word >> 20) << 20;
 	if (value->flags & MARKER_STAMP_LABEL) {
@@ -169,8 +171,7 @@ static __always_inline int marker_stamp_ipv4(struct __sk_buff *skb, const struct
 	__u16 new;
 	__u16 old;
 
-	if (bpf_skb_load_bytes(skb, packet->network, words, sizeof(words)))
-		return -1;
+	__builtin_memcpy(words, packet->words, sizeof(words));
 	old = bpf_ntohs(words[0]);
 	new = (old & 0xff00) | marker_traffic_class(value, old);
 	if (new == old)

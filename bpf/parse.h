@@ -28,10 +28,14 @@
 
 struct marker_packet {
 	struct marker_key key;
+	/* The IP header's first 12 bytes as they are on the wire: all that stamping changes. */
+	__u32 words[3];
 	/* Offset of the IP header in the packet. */
 	__u32 network;
 	/* Offset of the transport header; 0 where there is none to read. */
 	__u32 transport;
+	/* Bytes from the IP header to the end of the transport header, 0 where not known yet. */
+	__u32 headers;
 	/* Of a fragmented packet. */
 	__u32 identification;
 	__u8 ipv6;
@@ -121,6 +125,7 @@ static __always_inline int marker_read_ipv6(struct __sk_buff *skb, struct marker
 	if (bpf_skb_load_bytes(skb, packet->network, &header, sizeof(header)) || header.version != 6)
 		return -1;
 	packet->ipv6 = 1;
+	__builtin_memcpy(packet->words, &header, sizeof(packet->words));
 	__builtin_memcpy(packet->key.local, &header.saddr, 16);
 	__builtin_memcpy(packet->key.remote, &header.daddr, 16);
 	return marker_read_extensions(skb, packet, packet->network + sizeof(header), header.nexthdr);
@@ -132,6 +137,7 @@ static __always_inline int marker_read_ipv4(struct __sk_buff *skb, struct marker
 
 	if (bpf_skb_load_bytes(skb, packet->network, &header, sizeof(header)) || header.version != 4 || header.ihl < 5)
 		return -1;
+	__builtin_memcpy(packet->words, &header, sizeof(packet->words));
 	marker_map_ipv4(packet->key.local, &header.saddr);
 	marker_map_ipv4(packet->key.remote, &header.daddr);
 	packet->key.transport = header.protocol;
@@ -173,6 +179,8 @@ static __always_inline __u32 marker_header_bytes(struct __sk_buff *skb, const st
 {
 	__u8 offset;
 
+	if (packet->headers)
+		return packet->headers;
 	if (!packet->transport)
 		return 0;
 	if (packet->key.transport != IPPROTO_TCP)

@@ -24,7 +24,7 @@ public final class MarkerProcess: Sendable {
     let folder = try shell("mktemp -d /tmp/marker-lab-XXXXXX").filter { $0 != "\n" }
     self.folder = folder
     let command = "exec \(Self.binary) \(arguments.replacing("PIPE", with: "\(folder)/pipe")) 2>\(folder)/log"
-    pid = try namespace.run { () throws(SystemError) in try spawn(command) }
+    pid = try namespace.run { () throws(SystemError) in try startShell(command) }
     for _ in 0..<1000 {
       if log.contains("] ready") { return }
       var status: Int32 = 0

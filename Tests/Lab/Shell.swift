@@ -1,5 +1,5 @@
 import CLinux
-import Glibc
+public import Glibc
 public import Linux
 
 /// Runs a shell command line in the calling thread's namespace.
@@ -12,7 +12,7 @@ public func shell(_ command: String) throws(SystemError) -> String {
   try system("pipe2") { clinux_pipe2(&ends, O_CLOEXEC) }
   let reading = Descriptor(owning: ends[0])
   let writing = Descriptor(owning: ends[1])
-  let pid = try spawn(command, output: writing.raw)
+  let pid = try startShell(command, output: writing.raw)
   close(writing.take())
   var output: [UInt8] = []
   var chunk = [UInt8](repeating: 0, count: 4096)
@@ -31,7 +31,7 @@ public func shell(_ command: String) throws(SystemError) -> String {
 /// Starts a shell command line in the calling thread's namespace.
 ///
 /// - Parameter output: where standard output and error go; nil leaves them.
-func spawn(_ command: String, output: Int32? = nil) throws(SystemError) -> pid_t {
+public func startShell(_ command: String, output: Int32? = nil) throws(SystemError) -> pid_t {
   var actions = posix_spawn_file_actions_t()
   posix_spawn_file_actions_init(&actions)
   defer { posix_spawn_file_actions_destroy(&actions) }

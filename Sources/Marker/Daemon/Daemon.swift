@@ -21,8 +21,8 @@ struct Settings: Sendable {
 /// Builds the parts and joins them: sources → inbox → table → paths, and table → announcements → fireflies.
 struct Daemon {
   static let version = "0.1.0"
-  /// Events or announcements that may wait before their producers do: a few megabytes.
-  private static let queueCapacity = 16_384
+  /// Events or announcements that may wait before their producers do: half a megabyte each.
+  private static let queueCapacity = 4096
 
   private let pipes: PipeSource
   private let writer: TableWriter

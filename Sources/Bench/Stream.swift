@@ -1,0 +1,77 @@
+import Flow
+import Glibc
+import Lab
+import Linux
+
+/// A TCP connection over a veth pair that is filled for a while.
+final class Stream {
+  private let near: LabSocket
+  private let far: LabSocket
+  let key: FlowKey
+  /// Seconds of traffic for one figure.
+  private static let duration = 0.5
+
+  init(_ pair: VethPair, ipv4: Bool = false) throws(SystemError) {
+    func end(_ text: String) throws(SystemError) -> Endpoint {
+      guard let address = Address(text) else { throw SystemError("not an address", text, code: EINVAL) }
+      return Endpoint(address, 0)
+    }
+    let listener = try LabSocket(.tcp, in: pair.far, bound: end(ipv4 ? VethPair.far4 : VethPair.far6))
+    try listener.listen()
+    near = try LabSocket(.tcp, in: pair.near, bound: end(ipv4 ? VethPair.near4 : VethPair.near6))
+    try near.connect(to: listener.local)
+    far = try listener.accept()
+    key = FlowKey(local: near.local, remote: listener.local, transport: .tcp)
+  }
+
+  /// Nanoseconds a run of a program that sees this stream's packets leave.
+  func cost(of program: Program) throws(SystemError) -> Double {
+    let before = try program.statistics()
+    try fill()
+    let after = try program.statistics()
+    return Double(after.nanoseconds - before.nanoseconds) / Double(max(1, after.runs - before.runs))
+  }
+
+  private func fill() throws(SystemError) {
+    let sink = far
+    let stop = try EventCounter()
+    let done = try EventCounter()
+    let reader = SinkThread(sink.descriptor.raw, stop.descriptor, done: done)
+    reader.start()
+    let chunk = [UInt8](repeating: 7, count: 128 << 10)
+    let start = Moment.now().monotonic
+    while Double(Moment.now().monotonic.microseconds(since: start)) < Self.duration * 1e6 { try near.send(chunk) }
+    stop.signal()
+    reader.finished.wait()
+  }
+}
+
+/// Reads and forgets what a socket gets until it is told to stop.
+private final class SinkThread: Sendable {
+  private let socket: Int32
+  private let stop: Int32
+  let finished: EventCounter
+
+  init(_ socket: Int32, _ stop: Int32, done: consuming EventCounter) {
+    self.socket = socket
+    self.stop = stop
+    finished = done
+  }
+
+  func start() {
+    Task.detached { [self] in
+      await runOnThread(named: "sink") {
+        var buffer = [UInt8](repeating: 0, count: 1 << 20)
+        var ready = [
+          pollfd(fd: self.socket, events: Int16(POLLIN), revents: 0),
+          pollfd(fd: self.stop, events: Int16(POLLIN), revents: 0),
+        ]
+        while true {
+          _ = poll(&ready, 2, -1)
+          if ready[0].revents != 0 { _ = recv(self.socket, &buffer, buffer.count, 0) } else if ready[1].revents != 0 { break }
+        }
+        self.finished.signal()
+      }
+    }
+  }
+}

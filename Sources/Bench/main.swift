@@ -1,0 +1,23 @@
+import Glibc
+
+/// Name and body of each part, in the order in which they run.
+let parts: [(name: String, run: () throws -> Void)] = [
+  ("program", benchProgram), ("traffic", benchTraffic), ("daemon", benchDaemon), ("fireflies", benchFireflies),
+]
+let wanted = Array(CommandLine.arguments.dropFirst())
+for name in wanted where !parts.contains(where: { $0.name == name }) {
+  print("marker-bench: no part is called \(name); there are: \(parts.map(\.name).joined(separator: " "))")
+  exit(64)
+}
+guard geteuid() == 0 else {
+  print("marker-bench: it needs root, for network namespaces and BPF")
+  exit(1)
+}
+for part in parts where wanted.isEmpty || wanted.contains(part.name) {
+  do {
+    try part.run()
+  } catch {
+    print("marker-bench: \(part.name): \(error)")
+    exit(1)
+  }
+}
