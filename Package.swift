@@ -60,11 +60,13 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(name: "FlowTests", dependencies: ["Flow"], swiftSettings: settings),
     .testTarget(
-      name: "XDPTests", dependencies: ["XDP", "Flow", "Linux", "Lab", "CBPF"], swiftSettings: settings),
+      name: "XDPTests", dependencies: ["XDP", "Flow", "Linux", "Lab", "CBPF", "CTable"],
+      swiftSettings: settings),
     .testTarget(
       name: "MarkerTests", dependencies: ["Marker", "Flow", "Linux", "Lab"], swiftSettings: settings),
     .testTarget(
-      name: "LabTests", dependencies: ["Marker", "XDP", "Flow", "Linux", "Lab", "CLinux"], swiftSettings: settings),
+      name: "LabTests", dependencies: ["Marker", "XDP", "Flow", "Linux", "Lab", "CLinux"],
+      swiftSettings: settings),
     .testTarget(
       name: "FireflyTests", dependencies: ["Firefly", "Flow", "Linux"], swiftSettings: settings),
   ]

@@ -77,12 +77,16 @@ struct marker_fragment_ports {
 };
 
 /*
- * The index of a port pair's bit. `ports` is the 32-bit word of both ports as the packet carries it. The
- * factor is 2^64 divided by the golden ratio (Knuth's multiplicative hash); its top bits are the best.
+ * The index of a port pair's bit. `ports` is the 32-bit word of both ports as the packet carries it. One product alone
+ * would be linear in each port: all pairs of one local port would fall on the bits of another's. The factors are those
+ * of SplitMix64's second and third step.
  */
 static inline __u32 marker_port_bit(__u32 ports)
 {
-	return (__u32)((ports * 0x9e3779b97f4a7c15ULL) >> (64 - MARKER_PORT_BITS));
+	__u64 hash = (ports + 1ULL) * 0xbf58476d1ce4e5b9ULL;
+
+	hash = (hash ^ hash >> 32) * 0x94d049bb133111ebULL;
+	return (__u32)(hash >> (64 - MARKER_PORT_BITS));
 }
 
 #endif

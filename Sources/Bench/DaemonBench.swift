@@ -43,7 +43,9 @@ func benchDaemon() throws {
     _ = marker.stop()
   }
   for _ in 0..<15 { start.add(try timeToAttach(pair, arguments)) }
-  report("pipe: \(count) lines of one cat, all in the kernel's map", rate.text("lines/s", digits: 0), goal: ">= 200000")
+  report(
+    "pipe: \(count) lines of one cat, all in the kernel's map", rate.text("lines/s", digits: 0),
+    goal: ">= 200000")
   report("from exec to attached", start.text("ms"), goal: "<= 40")
   report("resident memory, idle", idle.text("MB"), goal: "<= 16")
   report("resident memory for each of 100,000 flows", perFlow.text("bytes", digits: 0), goal: "<= 250")
@@ -59,7 +61,8 @@ private func key(port: UInt16, remote: UInt64) -> FlowKey {
 private func timeToAttach(_ pair: VethPair, _ arguments: String) throws -> Double {
   let folder = try shell("mktemp -d").filter { $0 != "\n" }
   defer { _ = try? shell("rm -rf \(folder)") }
-  let command = "exec \(MarkerProcess.binary) \(arguments.replacing("PIPE", with: "\(folder)/pipe")) 2>/dev/null"
+  let command =
+    "exec \(MarkerProcess.binary) \(arguments.replacing("PIPE", with: "\(folder)/pipe")) 2>/dev/null"
   let index = pair.near.run { if_nametoindex("near0") }
   return try pair.near.run { () throws(SystemError) in
     let begin = Moment.now().monotonic

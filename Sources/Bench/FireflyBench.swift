@@ -25,7 +25,8 @@ func benchFireflies() throws {
     announcements.append(
       Announcement(
         .end, key, .outbound, SciTag(packed: 206), start: WallClockTime(microseconds: 1_700_000_000_000_000),
-        end: WallClockTime(microseconds: 1_700_000_060_000_000), usage: Usage(packets: 1, bytes: 123_456_789)))
+        end: WallClockTime(microseconds: 1_700_000_060_000_000), usage: Usage(packets: 1, bytes: 123_456_789))
+    )
   }
   var rate = Figures()
   for _ in 0..<9 {

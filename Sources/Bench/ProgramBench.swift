@@ -35,7 +35,8 @@ func benchProgram() throws {
     let path = try TCPath(maxFlows: 200_000)
     var keys = [FlowKey(local: Endpoint(near, 1094), remote: Endpoint(far, 40000), transport: .tcp)]
     for number in 1..<flows {
-      let remote = Endpoint(Address(high: far.high, low: UInt64(number)), UInt16(truncatingIfNeeded: number &* 40_503))
+      let remote = Endpoint(
+        Address(high: far.high, low: UInt64(number)), UInt16(truncatingIfNeeded: number &* 40_503))
       keys.append(FlowKey(local: Endpoint(near, 1094), remote: remote, transport: .tcp))
     }
     path.mark(keys)
@@ -67,7 +68,8 @@ func benchProgram() throws {
 
 /// The tc program in real TCP traffic, by the kernel's run-time statistics, less a program that only returns.
 func benchTraffic() throws {
-  print("tc program in TCP traffic over veth (kernel run-time statistics), net of a program that only returns")
+  print(
+    "tc program in TCP traffic over veth (kernel run-time statistics), net of a program that only returns")
   let statistics = try Descriptor("bpf_enable_stats") { bpf_enable_stats(BPF_STATS_RUN_TIME) }
   defer { _ = statistics.raw }
   let pair = try VethPair(offloads: true)
@@ -80,14 +82,16 @@ func benchTraffic() throws {
       let noop = try Program.noop()
       let link = try pair.near.run { () throws(SystemError) in
         try Descriptor("bpf_link_create") {
-          bpf_link_create(noop.descriptor.raw, Int32(if_nametoindex("near0")), bpf_attach_type(rawValue: 47), nil)
+          bpf_link_create(
+            noop.descriptor.raw, Int32(if_nametoindex("near0")), bpf_attach_type(rawValue: 47), nil)
         }
       }
       defer { _ = link.raw }
       return try (matching.cost(of: noop), ipv4.cost(of: noop))
     }()
     let path = try TCPath(maxFlows: 1000)
-    guard let interface = try pair.near.run({ try Interface.all() }).first(where: { $0.name == "near0" }) else { return }
+    guard let interface = try pair.near.run({ try Interface.all() }).first(where: { $0.name == "near0" })
+    else { return }
     _ = try pair.near.run { try path.attach(to: interface) }
     path.mark([matching.key])
     let program = try Program(named: "marker_ethernet")

@@ -41,7 +41,9 @@ final class Program: Sendable {
   /// Gives the IPv6 header at offset 14 a flow label of its own and jumps to another program: so that each run of a
   /// repeated test has something to stamp.
   static func relabelling(then next: Program) throws(SystemError) -> Program {
-    let array = try Descriptor("bpf_map_create") { bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "next", 4, 4, 1, nil) }
+    let array = try Descriptor("bpf_map_create") {
+      bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "next", 4, 4, 1, nil)
+    }
     var slot: UInt32 = 0
     var target = next.descriptor.raw
     try system("bpf_map_update_elem") { bpf_map_update_elem(array.raw, &slot, &target, 0) }

@@ -14,7 +14,8 @@ struct Figures {
   func text(_ unit: String, digits: Int = 1) -> String {
     let least = values.min() ?? .nan
     let most = values.max() ?? .nan
-    return "\(fixed(median, digits)) \(unit)  (\(fixed(least, digits)) to \(fixed(most, digits)), \(values.count) rounds)"
+    return
+      "\(fixed(median, digits)) \(unit)  (\(fixed(least, digits)) to \(fixed(most, digits)), \(values.count) rounds)"
   }
 }
 

@@ -40,7 +40,9 @@ final class Stream {
     reader.start()
     let chunk = [UInt8](repeating: 7, count: 128 << 10)
     let start = Moment.now().monotonic
-    while Double(Moment.now().monotonic.microseconds(since: start)) < Self.duration * 1e6 { try near.send(chunk) }
+    while Double(Moment.now().monotonic.microseconds(since: start)) < Self.duration * 1e6 {
+      try near.send(chunk)
+    }
     stop.signal()
     reader.finished.wait()
   }
@@ -68,7 +70,11 @@ private final class SinkThread: Sendable {
         ]
         while true {
           _ = poll(&ready, 2, -1)
-          if ready[0].revents != 0 { _ = recv(self.socket, &buffer, buffer.count, 0) } else if ready[1].revents != 0 { break }
+          if ready[0].revents != 0 {
+            _ = recv(self.socket, &buffer, buffer.count, 0)
+          } else if ready[1].revents != 0 {
+            break
+          }
         }
         self.finished.signal()
       }

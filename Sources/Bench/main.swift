@@ -2,7 +2,8 @@ import Glibc
 
 /// Name and body of each part, in the order in which they run.
 let parts: [(name: String, run: () throws -> Void)] = [
-  ("program", benchProgram), ("traffic", benchTraffic), ("daemon", benchDaemon), ("fireflies", benchFireflies),
+  ("program", benchProgram), ("traffic", benchTraffic), ("daemon", benchDaemon),
+  ("fireflies", benchFireflies),
 ]
 let wanted = Array(CommandLine.arguments.dropFirst())
 for name in wanted where !parts.contains(where: { $0.name == name }) {

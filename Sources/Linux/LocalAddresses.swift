@@ -11,7 +11,8 @@ public enum LocalAddresses {
       guard Int32(type) == Int32(RTM_NEWADDR), payload.count >= MemoryLayout<ifaddrmsg>.size else { return }
       let attributes = NetlinkAttributes(payload, after: MemoryLayout<ifaddrmsg>.size)
       // On a point-to-point link IFA_ADDRESS is the peer's and IFA_LOCAL ours; IPv6 elsewhere has no IFA_LOCAL.
-      if let bytes = attributes[Int(IFA_LOCAL)] ?? attributes[Int(IFA_ADDRESS)], let address = Address(bytes) {
+      if let bytes = attributes[Int(IFA_LOCAL)] ?? attributes[Int(IFA_ADDRESS)], let address = Address(bytes)
+      {
         found.insert(address)
       }
     }

@@ -108,7 +108,8 @@ public final class NetlinkSocket: Sendable {
       let header = buffer.loadUnaligned(fromByteOffset: offset, as: nlmsghdr.self)
       let length = Int(header.nlmsg_len)
       guard length >= MemoryLayout<nlmsghdr>.size, offset + length <= count else { break }
-      let payload = UnsafeRawBufferPointer(rebasing: buffer[offset + MemoryLayout<nlmsghdr>.size..<offset + length])
+      let payload = UnsafeRawBufferPointer(
+        rebasing: buffer[offset + MemoryLayout<nlmsghdr>.size..<offset + length])
       if let result = try body(header, payload) { return result }
       // NLMSG_ALIGNTO is 4.
       offset += (length + 3) & ~3

@@ -32,7 +32,8 @@ extension BPFError: CustomStringConvertible {
       return "\(error)\(help)"
     case .noSuchInterface(let name): return "no interface \(name) here; `ip link` lists them"
     case .linkLayer(let interface):
-      return "interface \(interface.name) has link type \(interface.hardwareType), whose header is not known; "
+      return
+        "interface \(interface.name) has link type \(interface.hardwareType), whose header is not known; "
         + "Ethernet, loopback, tun, PPP and IP tunnels are"
     }
   }

@@ -86,7 +86,8 @@ struct ClsactFilter: ~Copyable {
   /// Deletes the clsact qdisc, unless a filter hangs on either side of it.
   private static func removeQdiscIfUnused(_ interface: Interface) {
     guard (try? TrafficFilters.exist(on: interface)) == false else { return }
-    var hook = hook(interface, bpf_tc_attach_point(rawValue: BPF_TC_INGRESS.rawValue | BPF_TC_EGRESS.rawValue))
+    var hook = hook(
+      interface, bpf_tc_attach_point(rawValue: BPF_TC_INGRESS.rawValue | BPF_TC_EGRESS.rawValue))
     _ = bpf_tc_hook_destroy(&hook)
   }
 }

@@ -30,7 +30,8 @@ private let vectors: [(Int, Int, UInt16, UInt32, UInt32)] = [
     for experiment in 1...511 {
       for activity in 0...63 {
         let tag = try SciTag(experiment: experiment, activity: activity)
-        let label = try #require(FlowLabel(tag, entropy: UInt32(truncatingIfNeeded: experiment &* 0x9e37_79b1)))
+        let label = try #require(
+          FlowLabel(tag, entropy: UInt32(truncatingIfNeeded: experiment &* 0x9e37_79b1)))
         #expect(label.sciTag == tag)
         #expect(label.value <= FlowLabel.mask)
       }

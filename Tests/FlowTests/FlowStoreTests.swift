@@ -6,8 +6,10 @@ private func flow(_ number: Int) -> Flow {
   let local = Endpoint(Address(high: 1, low: UInt64(number % 7)), UInt16(truncatingIfNeeded: number))
   let remote = Endpoint(Address(high: 2, low: UInt64(number / 65536)), 443)
   return Flow(
-    key: FlowKey(local: local, remote: remote, transport: .tcp), tag: SciTag(packed: 129), orientation: .outbound,
-    application: .marker, origin: .pipe, holders: Holders(.pipe), mark: nil, start: WallClockTime(microseconds: Int64(number)),
+    key: FlowKey(local: local, remote: remote, transport: .tcp), tag: SciTag(packed: 129),
+    orientation: .outbound,
+    application: .marker, origin: .pipe, holders: Holders(.pipe), mark: nil,
+    start: WallClockTime(microseconds: Int64(number)),
     lastSeen: MonotonicTime(nanoseconds: 0), usage: nil)
 }
 

@@ -26,7 +26,8 @@ private struct Bench: ~Copyable {
 
   @discardableResult
   mutating func apply(
-    _ state: FlowEvent.State, _ flow: AnnouncedFlow = outbound, _ tag: SciTag = tag, from origin: Origin = .pipe,
+    _ state: FlowEvent.State, _ flow: AnnouncedFlow = outbound, _ tag: SciTag = tag,
+    from origin: Origin = .pipe,
     at second: Int64 = 0, startTime: WallClockTime? = nil
   ) -> FlowTable.Outcome {
     batch.removeAll()
@@ -44,7 +45,8 @@ private struct Bench: ~Copyable {
     #expect(change.action == .mark && change.key == key)
     #expect(change.mark.label?.label.sciTag == tag)
     let announcement = try #require(bench.batch.announcements.first)
-    #expect(announcement.state == .start && announcement.flow == outbound && announcement.start == moment(0).wall)
+    #expect(
+      announcement.state == .start && announcement.flow == outbound && announcement.start == moment(0).wall)
   }
 
   @Test func localEndMayBeTheDestination() throws {
@@ -167,7 +169,8 @@ private struct Bench: ~Copyable {
   @Test func endAllEndsAll() {
     var bench = Bench()
     for port in 1...100 as ClosedRange<UInt16> {
-      bench.apply(.start, AnnouncedFlow(source: here, destination: Endpoint(there.address, port), transport: .udp))
+      bench.apply(
+        .start, AnnouncedFlow(source: here, destination: Endpoint(there.address, port), transport: .udp))
     }
     bench.batch.removeAll()
     bench.table.endAll(at: moment(9), into: &bench.batch)

@@ -12,7 +12,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ("atlas", "17", 2, 17), ("ATLAS", "analysis input", 2, 17), ("3", "Analysis Input", 3, 14), ("600", "9", 600, 9),
+    ("atlas", "17", 2, 17), ("ATLAS", "analysis input", 2, 17), ("3", "Analysis Input", 3, 14),
+    ("600", "9", 600, 9),
   ])
   func namesAndNumbers(experiment: String, activity: String, number: Int, activityNumber: Int) throws {
     #expect(
@@ -29,7 +30,9 @@ import Testing
 
   @Test func unknownNames() {
     #expect(throws: SciTagError.unknownExperiment("alas")) { try registry.experiment("alas") }
-    #expect(throws: SciTagError.unknownActivity("tape", experiment: 3)) { try registry.activity("tape", of: 3) }
+    #expect(throws: SciTagError.unknownActivity("tape", experiment: 3)) {
+      try registry.activity("tape", of: 3)
+    }
     #expect(throws: SciTagError.experimentOutOfRange(1024)) { try registry.experiment("1024") }
     #expect(throws: SciTagError.activityOutOfRange(64)) { try registry.activity("64", of: 3) }
   }

@@ -45,16 +45,21 @@ public final class ForeignProgram: Sendable {
   }
 
   /// Attaches to tcx egress, in front of all others; it leaves with the descriptor.
-  public func attachTCX(_ interface: String, in namespace: NetworkNamespace) throws(SystemError) -> Descriptor {
+  public func attachTCX(_ interface: String, in namespace: NetworkNamespace) throws(SystemError) -> Descriptor
+  {
     try namespace.run { () throws(SystemError) -> Descriptor in
       // program, interface, BPF_TCX_EGRESS, BPF_F_BEFORE; then relative and revision, all 0.
       var attributes: [UInt32] = [UInt32(descriptor.raw), if_nametoindex(interface), 47, 1 << 3, 0, 0, 0, 0]
-      return try Descriptor("bpf_link_create", interface) { clinux_bpf(28, &attributes, UInt32(attributes.count * 4)) }
+      return try Descriptor("bpf_link_create", interface) {
+        clinux_bpf(28, &attributes, UInt32(attributes.count * 4))
+      }
     }
   }
 
   /// Attaches to clsact egress; the qdisc is made where it is missing.
-  public func attachClsact(_ interface: String, priority: UInt32, in namespace: NetworkNamespace) throws(SystemError) {
+  public func attachClsact(_ interface: String, priority: UInt32, in namespace: NetworkNamespace)
+    throws(SystemError)
+  {
     try namespace.run { () throws(SystemError) in
       var hook = bpf_tc_hook()
       hook.sz = 20  // without its padding

@@ -28,7 +28,9 @@ public final class MarkerProcess: Sendable {
     for _ in 0..<1000 {
       if log.contains("] ready") { return }
       var status: Int32 = 0
-      guard waitpid(pid, &status, WNOHANG) == 0 else { throw SystemError("marker ended: \(log)", code: ECHILD) }
+      guard waitpid(pid, &status, WNOHANG) == 0 else {
+        throw SystemError("marker ended: \(log)", code: ECHILD)
+      }
       usleep(10_000)
     }
     throw SystemError("marker is not ready: \(log)", code: ETIMEDOUT)
@@ -46,7 +48,9 @@ public final class MarkerProcess: Sendable {
 
   /// Resident memory, kilobytes.
   public var residentKilobytes: Int {
-    get throws(SystemError) { Int(try shell("awk '/VmRSS/{print $2}' /proc/\(pid)/status").filter(\.isNumber)) ?? 0 }
+    get throws(SystemError) {
+      Int(try shell("awk '/VmRSS/{print $2}' /proc/\(pid)/status").filter(\.isNumber)) ?? 0
+    }
   }
 
   /// Writes to its pipe.

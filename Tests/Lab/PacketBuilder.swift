@@ -9,21 +9,26 @@ public struct PacketBuilder {
 
   /// RFC 8200 §3. The payload length counts what follows.
   public static func ipv6(
-    trafficClass: UInt8 = 0, label: UInt32 = 0, next: UInt8, source: [UInt8] = address(1), destination: [UInt8] = address(2),
+    trafficClass: UInt8 = 0, label: UInt32 = 0, next: UInt8, source: [UInt8] = address(1),
+    destination: [UInt8] = address(2),
     _ payload: [UInt8]
   ) -> [UInt8] {
     let first = 6 << 28 | UInt32(trafficClass) << 20 | label
-    return word(UInt16(first >> 16)) + word(UInt16(first & 0xffff)) + word(UInt16(payload.count)) + [next, 64]  // hop limit
+    return word(UInt16(first >> 16)) + word(UInt16(first & 0xffff)) + word(UInt16(payload.count)) + [
+      next, 64,
+    ]  // hop limit
       + source + destination + payload
   }
 
   /// RFC 791, with a right header checksum.
   public static func ipv4(
-    tos: UInt8 = 0, protocol transport: UInt8, fragment: UInt16 = 0, identification: UInt16 = 1, options: [UInt8] = [],
+    tos: UInt8 = 0, protocol transport: UInt8, fragment: UInt16 = 0, identification: UInt16 = 1,
+    options: [UInt8] = [],
     _ payload: [UInt8]
   ) -> [UInt8] {
     var header: [UInt8] =
-      [0x45 + UInt8(options.count / 4), tos] + word(UInt16(20 + options.count + payload.count)) + word(identification)
+      [0x45 + UInt8(options.count / 4), tos] + word(UInt16(20 + options.count + payload.count))
+      + word(identification)
       + word(fragment) + [64, transport, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2] + options
     let sum = checksum(header)
     header[10] = UInt8(sum >> 8)
@@ -62,7 +67,9 @@ public struct PacketBuilder {
   /// RFC 1071.
   public static func checksum(_ bytes: [UInt8]) -> UInt16 {
     var sum: UInt32 = 0
-    for index in stride(from: 0, to: bytes.count - 1, by: 2) { sum += UInt32(bytes[index]) << 8 | UInt32(bytes[index + 1]) }
+    for index in stride(from: 0, to: bytes.count - 1, by: 2) {
+      sum += UInt32(bytes[index]) << 8 | UInt32(bytes[index + 1])
+    }
     if bytes.count % 2 == 1 { sum += UInt32(bytes[bytes.count - 1]) << 8 }
     while sum >> 16 != 0 { sum = sum & 0xffff + sum >> 16 }
     return ~UInt16(sum)

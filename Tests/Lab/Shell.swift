@@ -1,5 +1,5 @@
 import CLinux
-public import Glibc
+import Glibc
 public import Linux
 
 /// Runs a shell command line in the calling thread's namespace.
@@ -28,10 +28,10 @@ public func shell(_ command: String) throws(SystemError) -> String {
   return text
 }
 
-/// Starts a shell command line in the calling thread's namespace.
+/// Starts a shell command line in the calling thread's namespace; the result is its process.
 ///
 /// - Parameter output: where standard output and error go; nil leaves them.
-public func startShell(_ command: String, output: Int32? = nil) throws(SystemError) -> pid_t {
+public func startShell(_ command: String, output: Int32? = nil) throws(SystemError) -> Int32 {
   var actions = posix_spawn_file_actions_t()
   posix_spawn_file_actions_init(&actions)
   defer { posix_spawn_file_actions_destroy(&actions) }

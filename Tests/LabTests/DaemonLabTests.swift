@@ -19,7 +19,9 @@ private struct Ear {
   /// All that comes until it is quiet for a while.
   func fireflies(quiet: Int32 = 300) throws -> [String] {
     var heard: [String] = []
-    while let datagram = try socket.receive(within: quiet) { heard.append(String(decoding: datagram, as: UTF8.self)) }
+    while let datagram = try socket.receive(within: quiet) {
+      heard.append(String(decoding: datagram, as: UTF8.self))
+    }
     return heard
   }
 }
@@ -50,10 +52,21 @@ private struct Ear {
     #expect(try labels(pair, flow) == [0x30038])
     try marker.tell("end \(line)")
     let end = try ear.fireflies()
-    #expect(end.count == 1 && end[0].contains(#""state":"end""#) && end[0].contains(#""usage":{"sent":51}"#), "\(end)")
+    #expect(
+      end.count == 1 && end[0].contains(#""state":"end""#) && end[0].contains(#""usage":{"sent":51}"#),
+      "\(end)")
     #expect(try labels(pair, flow) != [0x30038])
     #expect(marker.stop() == 0)
     #expect(access(marker.pipe, F_OK) != 0, "its pipe is gone")
+  }
+
+  @Test func everyStopIsClean() throws {
+    let pair = try VethPair()
+    for _ in 0..<12 {
+      let marker = try MarkerProcess(arguments, in: pair.near)
+      try marker.tell("start tcp \(near) 1 \(far) 2 3 14\n")
+      #expect(marker.stop() == 0, "\(marker.log)")
+    }
   }
 
   @Test func aCatOfManyLinesLosesNone() throws {
@@ -62,7 +75,8 @@ private struct Ear {
     let marker = try MarkerProcess(arguments, in: pair.near)
     let count = 20_000
     func lines(_ state: String) -> String {
-      (0..<count).map { "\(state) tcp \(near) \(1 + $0 % 60_000) \(far) \(1000 + $0 / 60_000) atlas 17\n" }.joined()
+      (0..<count).map { "\(state) tcp \(near) \(1 + $0 % 60_000) \(far) \(1000 + $0 / 60_000) atlas 17\n" }
+        .joined()
     }
     try marker.tell(lines("start"))
     #expect(try ear.fireflies(quiet: 1000).count == count)
@@ -80,7 +94,8 @@ private struct Ear {
       for writer in $(seq 1 20); do (for port in $(seq 1 50); do
         echo "start tcp \(near) $port \(far) $((1000 + writer)) 2 17"; done > \(marker.pipe)) & done; wait
       """)
-    #expect(Set(try ear.fireflies(quiet: 500).compactMap { $0.split(separator: "\"flow-id\"").last }).count == 1000)
+    #expect(
+      Set(try ear.fireflies(quiet: 500).compactMap { $0.split(separator: "\"flow-id\"").last }).count == 1000)
   }
 
   @Test func badLinesAreNamedAndCostNothingElse() throws {
@@ -89,10 +104,13 @@ private struct Ear {
     let marker = try MarkerProcess(arguments, in: pair.near)
     let (flow, line) = try udp(pair)
     let long = String(repeating: "x", count: 9000)
-    try marker.tell("start tpc ::1 1 ::2 2 3 14\n\u{0}\u{1}\n\(long)\nstart udp \(near) 1 \(far) 2 196664 1\nstart \(line)")
+    try marker.tell(
+      "start tpc ::1 1 ::2 2 3 14\n\u{0}\u{1}\n\(long)\nstart udp \(near) 1 \(far) 2 196664 1\nstart \(line)")
     #expect(try ear.fireflies().count == 1)
     #expect(try labels(pair, flow) == [0x30038])
-    #expect(marker.waitForLog("column 7: expected a protocol: tcp, udp or sctp, in \\\"start tpc ::1") || marker.log.contains("start tpc"))
+    #expect(
+      marker.waitForLog("column 7: expected a protocol: tcp, udp or sctp, in \\\"start tpc ::1")
+        || marker.log.contains("start tpc"))
     #expect(marker.waitForLog("a line shorter than 4096 bytes"))
     #expect(marker.waitForLog("196664 is the flow label of cms/Analysis Input (206)"))
     // A line without its newline counts once its writer has gone.
@@ -104,7 +122,8 @@ private struct Ear {
 
   @Test func anInterfaceThatVanishesAndReturns() throws {
     let pair = try VethPair()
-    try pair.near.shell("ip link add aux0 type veth peer name aux1 && ip link set aux0 up && ip link set aux1 up")
+    try pair.near.shell(
+      "ip link add aux0 type veth peer name aux1 && ip link set aux0 up && ip link set aux1 up")
     let marker = try MarkerProcess(
       "--interface near0 --interface aux0 --pipe PIPE --no-remote-fireflies", in: pair.near)
     try marker.tell("start udp 2001:db8:5::1 5 2001:db8:5::2 6 3 14\n")
@@ -116,9 +135,14 @@ private struct Ear {
       ip addr add 2001:db8:5::1/64 dev aux0 nodad && ip link set aux0 up && ip link set aux1 up
       ip neigh replace 2001:db8:5::2 lladdr 02:00:00:00:00:09 dev aux0 nud permanent
       """)
-    #expect((0..<100).contains { _ in marker.log.split(separator: "\n").filter { $0.contains("interface=aux0") && $0.contains("] marking") }.count == 2 || usleep(20_000) != 0 })
+    #expect(
+      (0..<100).contains { _ in
+        marker.log.split(separator: "\n").filter { $0.contains("interface=aux0") && $0.contains("] marking") }
+          .count == 2 || usleep(20_000) != 0
+      })
     let capture = try Capture("aux1", in: pair.near)
-    let socket = try LabSocket(.udp, in: pair.near, bound: Endpoint(try Conversation.address("2001:db8:5::1"), 5))
+    let socket = try LabSocket(
+      .udp, in: pair.near, bound: Endpoint(try Conversation.address("2001:db8:5::1"), 5))
     try socket.send([1], to: Endpoint(try Conversation.address("2001:db8:5::2"), 6))
     let frames = try capture.frames().filter { $0.transport == 17 }
     #expect(frames.map { $0.flowLabel & ~FlowLabel.entropyMask } == [0x30038])
@@ -132,7 +156,8 @@ private struct Ear {
     try marker.tell("start \(line)")
     #expect(try (0..<50).contains { _ in try labels(pair, flow) == [0x30038] })
     try pair.near.shell("ip link set near0 down; ip link set near0 name was0; ip link set was0 up")
-    try pair.near.shell("ip addr replace \(near)/64 dev was0 nodad; ip neigh replace \(far) lladdr 02:00:00:00:00:02 dev was0")
+    try pair.near.shell(
+      "ip addr replace \(near)/64 dev was0 nodad; ip neigh replace \(far) lladdr 02:00:00:00:00:02 dev was0")
     #expect(marker.waitForLog("an interface is gone"))
     #expect(try labels(pair, flow).first != 0x30038)
   }
@@ -184,7 +209,9 @@ private struct Ear {
     let error = #expect(throws: SystemError.self) {
       try MarkerProcess("--interface near0 --pipe \(path)", in: pair.near)
     }
-    #expect(error?.description.contains("use as a named pipe, but it is something else; remove it: \(path)") == true)
+    #expect(
+      error?.description.contains("use as a named pipe, but it is something else; remove it: \(path)") == true
+    )
     #expect(try shell("cat \(path)") == "precious\n")
   }
 
@@ -195,6 +222,8 @@ private struct Ear {
         "setpriv --reuid 65534 --clear-groups --bounding-set -all --inh-caps -all "
           + "\(MarkerProcess.binary) --interface near0 --pipe /tmp/marker-nobody 2>&1")
     }
-    #expect(output?.description.contains("loading BPF needs root, or CAP_BPF with CAP_NET_ADMIN") == true, "\(String(describing: output))")
+    #expect(
+      output?.description.contains("loading BPF needs root, or CAP_BPF with CAP_NET_ADMIN") == true,
+      "\(String(describing: output))")
   }
 }

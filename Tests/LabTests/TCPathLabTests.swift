@@ -8,7 +8,9 @@ import XDP
 private let tag = SciTag(packed: 206)
 private let bits: UInt32 = 0x30038
 
-private func mark() throws -> Mark { Mark(label: LabelStamp(try #require(FlowLabel(tag, entropy: 0x4_0102)), .kernel)) }
+private func mark() throws -> Mark {
+  Mark(label: LabelStamp(try #require(FlowLabel(tag, entropy: 0x4_0102)), .kernel))
+}
 
 extension TCPath {
   fileprivate func set(_ action: ChangeBatch.Change.Action, _ key: FlowKey) throws -> Usage? {
@@ -124,7 +126,8 @@ extension VethPair {
     let frames = try capture.frames().of(ours.key)
     #expect(frames.count == 1)
     #expect(frames.first.map { $0.flowLabel & ~FlowLabel.entropyMask } == bits)
-    #expect(frames.first?.networkOffset == 14 + 4 * (tags.count - 1), "the outer tag is in the socket's metadata")
+    #expect(
+      frames.first?.networkOffset == 14 + 4 * (tags.count - 1), "the outer tag is in the socket's metadata")
   }
 
   @Test func aForeignTCXProgramKeepsRunning() throws {
@@ -213,12 +216,14 @@ extension VethPair {
     let namespace = try NetworkNamespace()
     let tunnel = try Tunnel(in: namespace)
     try namespace.shell(
-      "ip addr add 2001:db8:9::1/64 dev tun0 nodad && ip link set tun0 up && ip -6 route add 2001:db8:a::/64 dev tun0")
+      "ip addr add 2001:db8:9::1/64 dev tun0 nodad && ip link set tun0 up && ip -6 route add 2001:db8:a::/64 dev tun0"
+    )
     let path = try TCPath(maxFlows: 100)
     let interface = try #require(try namespace.run { try Interface.all() }.first { $0.name == "tun0" })
     #expect(interface.linkHeader == Interface.LinkHeader.none)
     _ = try namespace.run { try path.attach(to: interface) }
-    let socket = try LabSocket(.udp, in: namespace, bound: Endpoint(try Conversation.address("2001:db8:9::1"), 0))
+    let socket = try LabSocket(
+      .udp, in: namespace, bound: Endpoint(try Conversation.address("2001:db8:9::1"), 0))
     let remote = Endpoint(try Conversation.address("2001:db8:a::2"), 7)
     _ = try path.set(.mark, FlowKey(local: socket.local, remote: remote, transport: .udp))
     try socket.send([1, 2, 3], to: remote)

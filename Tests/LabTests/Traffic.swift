@@ -15,14 +15,16 @@ struct Conversation {
     let near = try LabSocket(.tcp, in: pair.near, bound: try Self.near(ipv4, port))
     try near.connect(to: listener.local)
     return Conversation(
-      near: near, far: try listener.accept(), key: FlowKey(local: near.local, remote: listener.local, transport: .tcp))
+      near: near, far: try listener.accept(),
+      key: FlowKey(local: near.local, remote: listener.local, transport: .tcp))
   }
 
   static func udp(_ pair: VethPair, ipv4: Bool = false) throws -> Conversation {
     let far = try LabSocket(.udp, in: pair.far, bound: try far(ipv4, 0))
     let near = try LabSocket(.udp, in: pair.near, bound: try Self.near(ipv4, 0))
     try near.connect(to: far.local)
-    return Conversation(near: near, far: far, key: FlowKey(local: near.local, remote: far.local, transport: .udp))
+    return Conversation(
+      near: near, far: far, key: FlowKey(local: near.local, remote: far.local, transport: .udp))
   }
 
   /// Sends so many bytes from near to far, which reads them all.
@@ -58,7 +60,8 @@ extension [Frame] {
   /// The packets of a flow in the direction in which it leaves.
   func of(_ key: FlowKey) -> [Frame] {
     filter {
-      $0.transport == key.transport.rawValue && $0.source == key.local.address && $0.sourcePort == key.local.port
+      $0.transport == key.transport.rawValue && $0.source == key.local.address
+        && $0.sourcePort == key.local.port
         && $0.destination == key.remote.address && $0.destinationPort == key.remote.port
     }
   }

@@ -29,7 +29,9 @@ private func parse(_ text: String) throws(PipeLineError) -> FlowEvent? {
     #expect(try parse("start tcp ::ffff:192.0.2.10 1 198.51.100.7 1 0 0")?.flow.source.address.isIPv4 == true)
   }
 
-  @Test(arguments: ["", "  ", "\t\r"]) func blankLines(line: String) throws { #expect(try parse(line) == nil) }
+  @Test(arguments: ["", "  ", "\t\r"]) func blankLines(line: String) throws {
+    #expect(try parse(line) == nil)
+  }
 
   @Test(arguments: [
     ("begin tcp ::1 1 ::2 2 1 1", 1, "expected start or end"),

@@ -8,7 +8,8 @@ import Testing
 private typealias Build = PacketBuilder
 
 private let key = FlowKey(
-  local: Endpoint(Address(ipv4: 0xc000_0201), 1094), remote: Endpoint(Address(ipv4: 0xc000_0202), 40000), transport: .tcp)
+  local: Endpoint(Address(ipv4: 0xc000_0201), 1094), remote: Endpoint(Address(ipv4: 0xc000_0202), 40000),
+  transport: .tcp)
 private let key6 = FlowKey(
   local: Endpoint(Address(high: 0x2001_0db8 << 32, low: 1), 1094),
   remote: Endpoint(Address(high: 0x2001_0db8 << 32, low: 2), 40000), transport: .tcp)
@@ -23,11 +24,13 @@ private let key6 = FlowKey(
 
   private func ipv4(_ tos: UInt8, identification: UInt16 = 1, options: [UInt8] = []) -> [UInt8] {
     Build.ethernet(0x0800)
-      + Build.ipv4(tos: tos, protocol: 6, identification: identification, options: options, Build.tcp(1094, 40000))
+      + Build.ipv4(
+        tos: tos, protocol: 6, identification: identification, options: options, Build.tcp(1094, 40000))
   }
 
   private func ipv6(_ trafficClass: UInt8) -> [UInt8] {
-    Build.ethernet(0x86dd) + Build.ipv6(trafficClass: trafficClass, label: 0x95a5a, next: 6, Build.tcp(1094, 40000))
+    Build.ethernet(0x86dd)
+      + Build.ipv6(trafficClass: trafficClass, label: 0x95a5a, next: 6, Build.tcp(1094, 40000))
   }
 
   /// Every old value and several new ones: the rebuilt packet has a checksum computed from nothing.
@@ -36,7 +39,8 @@ private let key6 = FlowKey(
     for old in 0...255 as ClosedRange<UInt8> {
       let new = UInt8(codePoint) << 2 | old & 3
       #expect(try run.run(ipv4(old)) == TestRun.Result(verdict: -1, packet: ipv4(new)), "TOS \(old)")
-      #expect(try run.run(ipv6(old)) == TestRun.Result(verdict: -1, packet: ipv6(new)), "traffic class \(old)")
+      #expect(
+        try run.run(ipv6(old)) == TestRun.Result(verdict: -1, packet: ipv6(new)), "traffic class \(old)")
     }
   }
 
@@ -65,7 +69,8 @@ private let key6 = FlowKey(
     let options: [UInt8] = [0x94, 4, 0, 0]  // router alert, RFC 2113
     #expect(try run.run(ipv4(1, options: options)).packet == ipv4(45, options: options))
     func tagged(_ tos: UInt8) -> [UInt8] {
-      Build.ethernet(0x0800, tags: [(0x88a8, 1), (0x8100, 2)]) + Build.ipv4(tos: tos, protocol: 6, Build.tcp(1094, 40000))
+      Build.ethernet(0x0800, tags: [(0x88a8, 1), (0x8100, 2)])
+        + Build.ipv4(tos: tos, protocol: 6, Build.tcp(1094, 40000))
     }
     #expect(try run.run(tagged(1)).packet == tagged(45))
   }
@@ -77,7 +82,8 @@ private let key6 = FlowKey(
     _ = run.mark([udp], mark)
     /// Offset in eight bytes; the flag "more fragments" is 0x2000.
     func piece(_ position: UInt16, tos: UInt8) -> [UInt8] {
-      Build.ethernet(0x0800) + Build.ipv4(tos: tos, protocol: 17, fragment: position, identification: 9, Build.udp(1094, 40000))
+      Build.ethernet(0x0800)
+        + Build.ipv4(tos: tos, protocol: 17, fragment: position, identification: 9, Build.udp(1094, 40000))
     }
     #expect(try run.run(piece(185, tos: 0)).packet == piece(185, tos: 0))
     #expect(try run.run(piece(0x2000, tos: 0)).packet == piece(0x2000, tos: 44))

@@ -38,7 +38,8 @@ private struct Shape: Sendable, CustomTestStringConvertible {
   init(_ name: String, tags: [(UInt16, UInt16)] = [], next: UInt8, _ payload: [UInt8]) {
     self.name = name
     // Traffic class 0xbb is DSCP 46 with ECN 3: not one bit of it may change.
-    packet = Build.ethernet(0x86dd, tags: tags) + Build.ipv6(trafficClass: 0xbb, label: 0x95a5a, next: next, payload)
+    packet =
+      Build.ethernet(0x86dd, tags: tags) + Build.ipv6(trafficClass: 0xbb, label: 0x95a5a, next: next, payload)
     network = 14 + tags.count * 4
   }
 }
@@ -62,8 +63,11 @@ private let marked: [Shape] = [
     Build.options(next: 60) + Build.options(next: 43) + [44, 0, 4, 0, 0, 0, 0, 0]
       + Build.fragment(next: 60, offset: 0, more: true, identification: 77) + Build.options(next: 17)
       + Build.udp(1094, 40000)),
-  Shape("first fragment", next: 44, Build.fragment(next: 6, offset: 0, more: true, identification: 78) + segment),
-  Shape("atomic fragment", next: 44, Build.fragment(next: 6, offset: 0, more: false, identification: 79) + segment),
+  Shape(
+    "first fragment", next: 44, Build.fragment(next: 6, offset: 0, more: true, identification: 78) + segment),
+  Shape(
+    "atomic fragment", next: 44, Build.fragment(next: 6, offset: 0, more: false, identification: 79) + segment
+  ),
 ]
 
 private let untouched: [Shape] = [
@@ -103,7 +107,8 @@ private let untouched: [Shape] = [
     #expect(try ready(labelMark()).run(shape.packet) == TestRun.Result(verdict: -1, packet: shape.packet))
   }
 
-  @Test(arguments: [0, 0x95a5a, 0xfffff, 0x30038, 1] as [UInt32]) func entropyOfTheKernel(old: UInt32) throws {
+  @Test(arguments: [0, 0x95a5a, 0xfffff, 0x30038, 1] as [UInt32]) func entropyOfTheKernel(old: UInt32) throws
+  {
     let packet = Build.ethernet(0x86dd) + Build.ipv6(label: old, next: 6, segment)
     let want = old == 0 ? 0x30038 | entropy : 0x30038 | old & 0xc0103
     #expect(try ready(labelMark()).run(packet).packet == relabelled(packet, at: 14, want))
@@ -177,7 +182,8 @@ private let untouched: [Shape] = [
     let run = try ready(labelMark())
     let all = Mark(label: LabelStamp(try #require(FlowLabel(SciTag(packed: 130))), .kernel))
     try run.path.markAll(ScopeMarks(ipv6: all, ipv4: nil))
-    for shape in untouched where !shape.name.contains("three VLAN") && !shape.name.contains("eight")
+    for shape in untouched
+    where !shape.name.contains("three VLAN") && !shape.name.contains("eight")
       && !shape.name.contains("behind the end")
     {
       let result = try run.run(shape.packet)
@@ -213,7 +219,9 @@ private let untouched: [Shape] = [
     let other = Mark(label: LabelStamp(try #require(FlowLabel(SciTag(packed: 129))), .kernel))
     batch.changes.append(ChangeBatch.Change(.remark, tcp, other))
     run.path.apply(&batch)
-    #expect(try run.run(marked[0].packet).packet == relabelled(marked[0].packet, at: 14, 0x10004 | 0x95a5a & 0xc0103))
+    #expect(
+      try run.run(marked[0].packet).packet
+        == relabelled(marked[0].packet, at: 14, 0x10004 | 0x95a5a & 0xc0103))
     var counts: [FlowKey: Usage] = [:]
     try run.path.readUsage { counts[$0] = $1 }
     #expect(counts == [tcp: Usage(packets: 2, bytes: 126), udp: Usage(), sctp: Usage()])

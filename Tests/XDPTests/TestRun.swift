@@ -41,6 +41,7 @@ struct TestRun {
       }
     }
     guard status == 0 else { throw SystemError("bpf_prog_test_run_opts", code: -status) }
-    return Result(verdict: Int32(bitPattern: options.retval), packet: Array(output[..<Int(options.data_size_out)]))
+    return Result(
+      verdict: Int32(bitPattern: options.retval), packet: Array(output[..<Int(options.data_size_out)]))
   }
 }

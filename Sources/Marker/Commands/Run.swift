@@ -23,7 +23,8 @@ struct Run: AsyncParsableCommand {
   @Option(help: "What to stamp: `label`, the IPv6 flow label; IPv4 flows are announced only.")
   var strategy = Strategy.label
 
-  @Option(help: "How marks get into packets: `tc`, by eBPF as they leave an interface, or `auto`, the best way.")
+  @Option(
+    help: "How marks get into packets: `tc`, by eBPF as they leave an interface, or `auto`, the best way.")
   var path = PathChoice.auto
 
   @Option(help: "Read flows from this named pipe, which is made if missing. Repeat for several.")
@@ -41,7 +42,9 @@ struct Run: AsyncParsableCommand {
   var noRemoteFireflies = false
 
   @Option(
-    help: "Where a label's five free bits come from: `kernel` keeps those of the label that the kernel gave the flow, `flow` draws them once per flow.")
+    help:
+      "Where a label's five free bits come from: `kernel` keeps those of the label that the kernel gave the flow, `flow` draws them once per flow."
+  )
   var entropy = LabelEntropy.kernel
 
   @Option(help: "The hook to attach to, `tcx` or `clsact`, instead of the best that the kernel has.")
@@ -58,7 +61,8 @@ struct Run: AsyncParsableCommand {
 
   func validate() throws {
     guard !interface.isEmpty else {
-      throw ValidationError("no --interface: name at least one that traffic leaves through, as `ip link` lists them")
+      throw ValidationError(
+        "no --interface: name at least one that traffic leaves through, as `ip link` lists them")
     }
     guard (1...16_000_000).contains(maxFlows) else {
       throw ValidationError("--max-flows is 1 to 16000000, not \(maxFlows)")

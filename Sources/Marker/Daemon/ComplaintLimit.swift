@@ -12,11 +12,14 @@ struct ComplaintLimit {
   private var reported = 0
   private var suppressed = 0
 
-  mutating func report(_ log: Logger, _ message: Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata) {
+  mutating func report(
+    _ log: Logger, _ message: Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata
+  ) {
     let now = Moment.now().monotonic
     if now.microseconds(since: periodStart) >= Self.period {
       if suppressed > 0 {
-        log.warning("more of the same was not logged", metadata: ["what": "\(message)", "count": "\(suppressed)"])
+        log.warning(
+          "more of the same was not logged", metadata: ["what": "\(message)", "count": "\(suppressed)"])
       }
       periodStart = now
       reported = 0

@@ -57,7 +57,8 @@ final class InterfaceKeeper {
       do {
         let hook = try path.attach(to: interface)
         missing.remove(interface.name)
-        log.info("marking", metadata: ["interface": "\(interface.name)", "path": "tc", "hook": "\(hook.rawValue)"])
+        log.info(
+          "marking", metadata: ["interface": "\(interface.name)", "path": "tc", "hook": "\(hook.rawValue)"])
       } catch {
         // Interfaces come and go in several steps, each a change that brings us here again.
         log.error("cannot mark", metadata: ["interface": "\(interface.name)", "error": "\(error)"])

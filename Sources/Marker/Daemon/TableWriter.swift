@@ -73,7 +73,8 @@ final class TableWriter: Service {
       if now.monotonic >= nextCheck {
         readUsage(&desk, at: now)
         desk.table.age(at: now, into: &desk.batch)
-        nextCheck = MonotonicTime(nanoseconds: now.monotonic.nanoseconds + UInt64(Self.checkPeriod) * 1_000_000)
+        nextCheck = MonotonicTime(
+          nanoseconds: now.monotonic.nanoseconds + UInt64(Self.checkPeriod) * 1_000_000)
       }
       if !isOpen { desk.table.endAll(at: now, into: &desk.batch) }
       flush(&desk)

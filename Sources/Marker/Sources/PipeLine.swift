@@ -40,7 +40,8 @@ struct PipeLineParser {
     throw PipeLineError(line, field.lowerBound, "start or end")
   }
 
-  private func transport(_ line: Span<UInt8>, _ field: Range<Int>) throws(PipeLineError) -> TransportProtocol {
+  private func transport(_ line: Span<UInt8>, _ field: Range<Int>) throws(PipeLineError) -> TransportProtocol
+  {
     if line.matches(field, "tcp") { return .tcp }
     if line.matches(field, "udp") { return .udp }
     if line.matches(field, "sctp") { return .sctp }
@@ -59,7 +60,9 @@ struct PipeLineParser {
     return address
   }
 
-  private func port(_ line: Span<UInt8>, _ field: Range<Int>, _ end: StaticString) throws(PipeLineError) -> UInt16 {
+  private func port(_ line: Span<UInt8>, _ field: Range<Int>, _ end: StaticString) throws(PipeLineError)
+    -> UInt16
+  {
     guard let number = line.decimal(field), (1...65535).contains(number) else {
       throw PipeLineError(line, field.lowerBound, "the \(end)'s port, 1 to 65535")
     }
@@ -77,7 +80,9 @@ struct PipeLineParser {
       } else {
         experimentNumber = Int(try registry.experiment(line.text(experiment)))
       }
-      guard SciTag.experiments.contains(experimentNumber) else { throw .experimentOutOfRange(experimentNumber) }
+      guard SciTag.experiments.contains(experimentNumber) else {
+        throw .experimentOutOfRange(experimentNumber)
+      }
       field = activity
       if let number = line.decimal(activity) {
         return try SciTag(experiment: experimentNumber, activity: number)
@@ -149,7 +154,9 @@ extension Span where Element == UInt8 {
   /// Compares without regard to the case of ASCII letters.
   fileprivate func matches(_ range: Range<Int>, _ word: StaticString) -> Bool {
     guard range.count == word.utf8CodeUnitCount else { return false }
-    for index in 0..<range.count where self[range.lowerBound + index] | 0x20 != word.utf8Start[index] { return false }
+    for index in 0..<range.count where self[range.lowerBound + index] | 0x20 != word.utf8Start[index] {
+      return false
+    }
     return true
   }
 

@@ -49,7 +49,8 @@ struct PipeReaders: ~Copyable {
   private mutating func take(_ piece: LineBuffer.Piece, _ line: Span<UInt8>, _ path: String, _ log: Logger) {
     do throws(PipeLineError) {
       guard piece == .line else {
-        throw PipeLineError(line, LineBuffer.longestLine, "a line shorter than \(LineBuffer.longestLine) bytes")
+        throw PipeLineError(
+          line, LineBuffer.longestLine, "a line shorter than \(LineBuffer.longestLine) bytes")
       }
       if let event = try parser.parse(line) { batch.append(event) }
     } catch {

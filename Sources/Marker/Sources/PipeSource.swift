@@ -61,7 +61,8 @@ final class PipeSource: Service {
           let isOpen = try readers.drain(number, pipe, path, into: inbox, log)
           if !isOpen { return }
         } catch {
-          log.error("cannot read a pipe; it is not read any more", metadata: ["pipe": "\(path)", "error": "\(error)"])
+          log.error(
+            "cannot read a pipe; it is not read any more", metadata: ["pipe": "\(path)", "error": "\(error)"])
         }
       }
     }
