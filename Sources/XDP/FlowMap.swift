@@ -45,7 +45,7 @@ struct FlowMap: ~Copyable {
       var taken = UInt32(count - done)
       let status = bpf_map_update_batch(map, keys + done, values + done, &taken, nil)
       if status == 0 { return }
-      if status == -EINVAL || status == -ENOTSUPP, taken == 0 || Int(taken) == count - done {
+      if status == -EINVAL || status == -notSupported, taken == 0 || Int(taken) == count - done {
         hasBatches = false
         break
       }
@@ -85,7 +85,7 @@ struct FlowMap: ~Copyable {
       switch status {
       case 0: return value.usage
       case -ENOENT: return nil
-      case -EINVAL, -ENOTSUPP, -EOPNOTSUPP: hasTake = false
+      case -EINVAL, -notSupported, -EOPNOTSUPP: hasTake = false
       default: throw SystemError("bpf_map_lookup_and_delete_elem", "\(key)", code: -status)
       }
     }
@@ -114,7 +114,7 @@ struct FlowMap: ~Copyable {
           if let key = keys[place].flowKey { body(key, values[place].usage) }
         }
         if status != 0 { return }
-      case -EINVAL, -ENOTSUPP, -ENOSPC:
+      case -EINVAL, -notSupported, -ENOSPC:
         // ENOSPC: a bucket longer than the batch.
         return try readOneByOne(body)
       default: throw SystemError("bpf_map_lookup_batch", code: -status)
@@ -144,5 +144,5 @@ struct FlowMap: ~Copyable {
   }
 }
 
-/// Not in <errno.h>: the kernel's own code for "this map type cannot do that" (include/linux/errno.h).
-private let ENOTSUPP: Int32 = 524
+/// ENOTSUPP, which <errno.h> lacks: the kernel's own code for "this map cannot do that" (include/linux/errno.h).
+private let notSupported: Int32 = 524

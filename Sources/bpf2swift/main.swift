@@ -13,7 +13,7 @@ func fail(_ message: String) -> Never {
 func run(_ arguments: [String]) -> Int32? {
   var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
   argv.append(nil)
-  defer { argv.forEach { free($0) } }
+  defer { for argument in argv { free(argument) } }
   var pid = pid_t()
   guard posix_spawn(&pid, arguments[0], nil, nil, &argv, environ) == 0 else { return nil }
   var status: Int32 = 0

@@ -56,8 +56,8 @@ struct Run: AsyncParsableCommand {
   @Option(help: "A flow that sends nothing for this many seconds has ended.")
   var idleTimeout = 3600
 
-  @Option(help: "How much to log: trace, debug, info, notice, warning, error, critical.")
-  var logLevel = Logger.Level.info
+  @Option(help: "How much to log.")
+  var logLevel = LogLevel.info
 
   func validate() throws {
     guard !interface.isEmpty else {
@@ -75,7 +75,7 @@ struct Run: AsyncParsableCommand {
   func run() async throws {
     LoggingSystem.bootstrap(StreamLogHandler.standardError)
     var log = Logger(label: "marker")
-    log.logLevel = logLevel
+    log.logLevel = logLevel.level
     let daemon: Daemon
     do {
       daemon = try Daemon(settings, log: log)
@@ -102,4 +102,11 @@ enum PathChoice: String, ExpressibleByArgument, CaseIterable {
 /// What is stamped into packets.
 enum Strategy: String, ExpressibleByArgument, CaseIterable {
   case label
+}
+
+/// swift-log's levels, by their names.
+enum LogLevel: String, ExpressibleByArgument, CaseIterable {
+  case trace, debug, info, notice, warning, error, critical
+
+  var level: Logger.Level { Logger.Level(rawValue: rawValue) ?? .info }
 }
