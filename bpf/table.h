@@ -79,7 +79,7 @@ struct marker_fragment_ports {
 /*
  * The index of a port pair's bit. `ports` is the 32-bit word of both ports as the packet carries it. One product alone
  * would be linear in each port: all pairs of one local port would fall on the bits of another's. The factors are those
- * of SplitMix64's second and third step.
+ * of SplitMix64's second and third steps.
  */
 static inline __u32 marker_port_bit(__u32 ports)
 {
