@@ -29,6 +29,8 @@ let package = Package(
     .target(
       name: "XDP", dependencies: ["Flow", "Linux", "CBPF", "CLinux", "CTable"],
       swiftSettings: settings, plugins: ["BPFCompile"]),
+    .target(
+      name: "NFT", dependencies: ["Flow", "Linux", "CLinux", "CMNL", "CNFT"], swiftSettings: settings),
     .executableTarget(
       name: "Marker",
       dependencies: [
@@ -41,6 +43,8 @@ let package = Package(
       swiftSettings: settings),
 
     system("CBPF", pkgConfig: "libbpf", apt: "libbpf-dev"),
+    system("CMNL", pkgConfig: "libmnl", apt: "libmnl-dev"),
+    system("CNFT", pkgConfig: "libnftnl", apt: "libnftnl-dev"),
     .systemLibrary(name: "CTable", path: "Sources/CTable"),
     .target(name: "CLinux"),
 
@@ -53,5 +57,7 @@ let package = Package(
     .testTarget(name: "FlowTests", dependencies: ["Flow"], swiftSettings: settings),
     .testTarget(
       name: "FireflyTests", dependencies: ["Firefly", "Flow"], swiftSettings: settings),
+    .testTarget(
+      name: "NFTTests", dependencies: ["NFT", "Flow", "Linux", "Lab", "CLinux"], swiftSettings: settings),
   ]
 )
