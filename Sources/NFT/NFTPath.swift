@@ -139,6 +139,11 @@ public final class NFTPath: MarkingPath {
     return taken.count
   }
 
+  /// Whether the table is there.
+  public func isThere() throws(PathError) -> Bool {
+    do { return try socket.has(table) } catch { throw PathError(.nft, Self.explain(error)) }
+  }
+
   /// Removes the table and with it every trace of this path. Afterwards the path is of no use any more.
   public func detach() throws(PathError) { try Self.remove(table, &socket) }
 

@@ -31,8 +31,11 @@ public struct NFTSocket: ~Copyable {
     // An error need not carry the request back. Kernels before 4.3 don't know this, and then it does.
     var on: Int32 = 1
     mnl_socket_setsockopt(socket, NETLINK_CAP_ACK, &on, 4)
-    Self.setRoom(socket, SO_RCVBUFFORCE, SO_RCVBUF, Self.receiveRoom)
+    setReceiveRoom(Self.receiveRoom)
   }
+
+  /// Sizes what may wait to be received, in bytes.
+  func setReceiveRoom(_ size: Int32) { Self.setRoom(socket, SO_RCVBUFFORCE, SO_RCVBUF, size) }
 
   deinit {
     mnl_socket_close(socket)
