@@ -147,4 +147,12 @@ extension Batch {
       nftnl_rule_nlmsg_build_payload($0, object.raw)
     }
   }
+
+  /// nft flush chain inet TABLE CHAIN
+  mutating func deleteRules(of chain: String) {
+    let object = NetlinkHandle.rule()
+    nftnl_rule_set_str(object.raw, UInt16(NFTNL_RULE_TABLE.rawValue), table.name)
+    nftnl_rule_set_str(object.raw, UInt16(NFTNL_RULE_CHAIN.rawValue), chain)
+    append(.deleteRule, 0, .rule(chain: chain)) { nftnl_rule_nlmsg_build_payload($0, object.raw) }
+  }
 }

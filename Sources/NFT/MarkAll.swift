@@ -5,9 +5,8 @@ enum MarkAll {
   /// The bits of a label that hold entropy, each with a seed of its own for the hash that fills it.
   private static let entropyBits: [UInt32] = [0x80000, 0x40000, 0x100, 0x2, 0x1]
 
-  /// Sends packets whose flow was not found to the rules for the rest.
+  /// Fills the chain that packets come to whose flow was not found.
   static func add(_ scope: ScopeMarks, seed: UInt32, _ batch: inout Batch) {
-    batch.addChain(Ruleset.rest)
     if let stamp = scope.ipv6?.label {
       batch.addChain(Ruleset.entropy)
       for (index, bit) in entropyBits.enumerated() {
@@ -32,13 +31,10 @@ enum MarkAll {
     if let stamp = scope.ipv4?.codePoint {
       batch.addRule(Ruleset.rest, Stamping.codePoint(stamp, isIPv4: true))
     }
-    // The packet mark is still 0 where no map had the packet's flow.
-    batch.add([Element(key: UInt32(0).bytes, data: .verdict(.goto(Ruleset.rest)))], to: Ruleset.marks)
   }
 
   static func remove(_ scope: ScopeMarks, _ batch: inout Batch) {
-    batch.delete([Element(key: UInt32(0).bytes)], from: Ruleset.marks)
-    batch.deleteChain(Ruleset.rest)
+    batch.deleteRules(of: Ruleset.rest)
     if scope.ipv6?.label != nil { batch.deleteChain(Ruleset.entropy) }
   }
 }

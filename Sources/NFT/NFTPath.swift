@@ -80,7 +80,7 @@ public final class NFTPath: MarkingPath {
     batch.deleteTable()
     batch.addTable()
     Ruleset.add(to: &batch, interfaces: interfaces, flowLimit: flowLimit)
-    for packetMark in keptMarks where packetMark != 0 { Ruleset.keep(packetMark, &batch) }
+    for packetMark in keptMarks where packetMark != 0 { Ruleset.serve(packetMark, &batch) }
     for word in words.keys { MarkWord(rawValue: word).map { Ruleset.addMark($0, &batch) } }
     batch.add(elements[0][...], to: Ruleset.flows4)
     batch.add(elements[1][...], to: Ruleset.flows6)
@@ -133,7 +133,7 @@ public final class NFTPath: MarkingPath {
     let fresh = seen.subtracting(keptMarks).sorted()
     packetMarksExceedLimit = keptMarks.count + fresh.count >= Ruleset.keptLimit
     let taken = fresh.prefix(Ruleset.keptLimit - keptMarks.count)
-    for packetMark in taken { Ruleset.keep(packetMark, &batch) }
+    for packetMark in taken { Ruleset.serve(packetMark, &batch) }
     do { try socket.commit(batch) } catch { throw PathError(.nft, Self.explain(error)) }
     keptMarks.formUnion(taken)
     return taken.count

@@ -4,12 +4,13 @@ internal import Glibc
 
 /// The rules of our table, apart from the marks in use.
 ///
-/// A packet's way: `out` → `keep_…` of the packet mark that it came with → `match`, which looks the flow up. What it
-/// finds goes into the packet mark, because that is the only scratch value that a rule can both fill from a map and
-/// look up again; a map from flows straight to chains would make the kernel check every element of it again at every
-/// change. The packet mark belongs to others: it is put back before the packet leaves our chains, which takes a
-/// chain per value that packets come with. The values are few and fixed by the host's configuration; new ones are
-/// collected in `foreign` and served from the next `NFTPath.learnPacketMarks` on.
+/// A packet's way: `out` → `keep_…` of the packet mark that it came with → `match`, which looks the flow up → the
+/// chain of the mark found there, or `rest`. What is found goes into the packet mark, because that is the only scratch
+/// value that a rule can both fill from a map and look up again; a map from flows straight to chains would make the
+/// kernel check every element of it again at every change. The packet mark belongs to others: it is put back before
+/// the packet leaves our chains, which takes a chain per value that packets come with. The values are few and fixed
+/// by the host's configuration; new ones are collected in `foreign` and served from the next
+/// `NFTPath.learnPacketMarks` on.
 enum Ruleset {
   static let flows4 = "flows4"
   static let flows6 = "flows6"
@@ -23,7 +24,7 @@ enum Ruleset {
 
   static let out = "out"
   static let match = "match"
-  /// Packets that no flow matches, while everything is marked.
+  /// Packets that no flow matches. Empty unless everything is marked.
   static let rest = "rest"
   static let entropy = "entropy"
 
@@ -47,10 +48,11 @@ enum Ruleset {
     batch.addSet(SetDescription(name: kept, key: [.mark], data: .verdict))
     batch.addSet(SetDescription(name: foreign, key: [.mark], size: UInt32(keptLimit), isDynamic: true))
 
+    batch.addChain(rest)
     batch.addChain(match)
     batch.addRule(match, lookUp(isIPv4: false))
     batch.addRule(match, lookUp(isIPv4: true))
-    batch.addRule(match, dispatch(marks))
+    batch.addRule(match, [.verdict(.goto(rest))])
 
     batch.addChain(out, BaseChain())
     if let names {
@@ -63,27 +65,35 @@ enum Ruleset {
           .loadMeta(.outputName, Stamping.a), .isNotIn(Stamping.a, set: interfaces), .verdict(.return),
         ])
     }
+    // Nearly all packets come without; a comparison is cheaper than looking 0 up.
+    let none = keep(0, &batch)
+    batch.addRule(out, [.loadMeta(.mark, Stamping.a), .equal(Stamping.a, UInt32(0).bytes), .verdict(.goto(none))])
     batch.addRule(out, dispatch(kept))
     batch.addRule(out, [.loadMeta(.mark, Stamping.a), .add(Stamping.a, toSet: foreign)])
-    keep(0, &batch)
   }
 
   /// Serves packets that come with this packet mark.
-  static func keep(_ packetMark: UInt32, _ batch: inout Batch) {
+  static func serve(_ packetMark: UInt32, _ batch: inout Batch) {
+    let chain = keep(packetMark, &batch)
+    batch.add([Element(key: packetMark.bytes, data: .verdict(.goto(chain)))], to: kept)
+  }
+
+  /// Makes the chain that puts a packet mark back.
+  private static func keep(_ packetMark: UInt32, _ batch: inout Batch) -> String {
     let digits = String(packetMark, radix: 16)
     let chain = "keep_" + String(repeating: "0", count: 8 - digits.count) + digits
     batch.addChain(chain)
     if packetMark != 0 { batch.addRule(chain, setMark(0)) }
     batch.addRule(chain, [.verdict(.jump(match))])
     batch.addRule(chain, setMark(packetMark))
-    batch.add([Element(key: packetMark.bytes, data: .verdict(.goto(chain)))], to: kept)
+    return chain
   }
 
   /// The chain of one mark.
   static func addMark(_ word: MarkWord, _ batch: inout Batch) {
     batch.addChain(word.chain)
     for rule in Stamping.rules(word) { batch.addRule(word.chain, rule) }
-    batch.add([Element(key: word.rawValue.bytes, data: .verdict(.jump(word.chain)))], to: marks)
+    batch.add([Element(key: word.rawValue.bytes, data: .verdict(.goto(word.chain)))], to: marks)
   }
 
   static func removeMark(_ word: MarkWord, _ batch: inout Batch) {
@@ -101,11 +111,11 @@ enum Ruleset {
     [.immediate(Stamping.a, packetMark.bytes), .setMark(Stamping.a)]
   }
 
-  /// meta mark set ip6 saddr . ip6 daddr . meta l4proto . th sport . th dport map @flows6
+  /// meta mark set ip6 saddr . ip6 daddr . meta l4proto . th sport . th dport map @flows6 meta mark vmap @marks
   private static func lookUp(isIPv4: Bool) -> [Expression] {
     tuple(isIPv4: isIPv4, from: 0) + [
       .lookUp(Register(0), set: isIPv4 ? flows4 : flows6, into: Register(0)), .setMark(Register(0)),
-    ]
+    ] + dispatch(marks)
   }
 
   /// Loads a flow's key, as `FlowKey.element` has it, into the registers from `first` on.
