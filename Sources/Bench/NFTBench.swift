@@ -80,7 +80,9 @@ private func benchNFTStarts() throws {
       print("nft \(count) counters read in \(Int(reading * 1000)) ms")
       var flows: [(FlowKey, Mark)] = []
       for number in 0..<100_000 { flows.append((silentFlow(number), benchMark(number))) }
-      let restoring = try seconds { try lab.path.restore { body in for flow in flows { body(flow.0, flow.1, nil) } } }
+      let restoring = try seconds {
+        try lab.path.restore { body in for flow in flows { body(flow.0, flow.1, nil) } }
+      }
       print("nft 100000 flows restored in \(Int(restoring * 1000)) ms")
     }
   }
@@ -106,7 +108,9 @@ private func benchNFTThroughput() throws {
       let output = try pair.near.shell(
         "sleep 0.2; iperf3 -6 -c \(VethPair.far6) --cport \(20_000 + round) -t 2 -f m | grep receiver")
       let words = output.split(separator: " ")
-      if let unit = words.firstIndex(of: "Mbits/sec"), let rate = Double(words[unit - 1]) { rates[index].append(rate) }
+      if let unit = words.firstIndex(of: "Mbits/sec"), let rate = Double(words[unit - 1]) {
+        rates[index].append(rate)
+      }
     }
   }
   let medians = rates.map { $0.sorted()[$0.count / 2] }
@@ -176,6 +180,8 @@ private func blast(_ pair: VethPair, _ key: FlowKey) throws -> Double {
     return Double(time.tv_sec) * 1e9 + Double(time.tv_nsec)
   }
   let start = now()
-  for _ in 0..<count { _ = bytes.withUnsafeBytes { send(socket.descriptor.raw, $0.baseAddress, $0.count, 0) } }
+  for _ in 0..<count {
+    _ = bytes.withUnsafeBytes { send(socket.descriptor.raw, $0.baseAddress, $0.count, 0) }
+  }
   return (now() - start) / Double(count)
 }

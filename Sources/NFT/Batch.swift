@@ -40,8 +40,6 @@ public struct Batch: Sendable {
   /// Elements in one message. The list of elements is one attribute, whose length is a 16-bit number: beyond 64 KB
   /// it would wrap in silence. An element with two IPv6 addresses and a counter takes 116 bytes.
   static let elementsPerMessage = 400
-  /// Room for one message: its largest attribute and headers.
-  private static let messageSize = 1 << 17
 
   public init(_ table: TableName) { self.table = table }
 
@@ -49,11 +47,15 @@ public struct Batch: Sendable {
   public var count: Int { subjects.count }
 
   /// Adds one message.
+  ///
+  /// - Parameter room: bytes that it may take. A rule has some 15 expressions of at most 80 bytes.
   mutating func append(
-    _ type: MessageType, _ flags: Int32, _ subject: BatchSubject,
+    _ type: MessageType, _ flags: Int32, _ subject: BatchSubject, room: Int = 4096,
     _ fill: (UnsafeMutablePointer<nlmsghdr>) -> Void
   ) {
-    withUnsafeTemporaryAllocation(byteCount: Self.messageSize, alignment: 4) { room in
+    withUnsafeTemporaryAllocation(byteCount: room, alignment: 4) { room in
+      // libmnl leaves the padding between attributes as it finds it.
+      room.initializeMemory(as: UInt8.self, repeating: 0)
       let header = Self.header(room, type, flags, sequence: UInt32(subjects.count))
       fill(header)
       precondition(Int(header.pointee.nlmsg_len) <= room.count, "a message beyond its room")

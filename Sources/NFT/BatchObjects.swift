@@ -133,7 +133,9 @@ extension Batch {
       [UInt8(type.rawValue), 4] + UInt32(isHostOrder ? 1 : 2).bytes
     }
     var notes = note(NFTNL_UDATA_SET_KEYBYTEORDER, set.key.allSatisfy(\.isHostOrder))
-    if let data = set.data, data != .verdict { notes += note(NFTNL_UDATA_SET_DATABYTEORDER, data.isHostOrder) }
+    if let data = set.data, data != .verdict {
+      notes += note(NFTNL_UDATA_SET_DATABYTEORDER, data.isHostOrder)
+    }
     return notes
   }
 

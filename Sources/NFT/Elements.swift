@@ -46,12 +46,17 @@ extension Batch {
       let end = Swift.min(start + size, elements.endIndex)
       let first = owners.count
       for element in elements[start..<end] { own(element.owner) }
-      append(type, flags, .elements(set: set, first..<owners.count)) { [table] header in
+      append(
+        type, flags, .elements(set: set, first..<owners.count), room: Self.room(elements: end - start)
+      ) { [table] header in
         Self.put(elements[start..<end], of: set, in: table, header)
       }
       start = end
     }
   }
+
+  /// Bytes that an element message may take. An element takes at most 116: with two IPv6 addresses, a mark and a counter.
+  static func room(elements count: Int) -> Int { 512 + count * 128 }
 
   /// Writes the payload of an element message: NFTA_SET_ELEM_LIST_… of linux/netfilter/nf_tables.h.
   static func put(

@@ -28,7 +28,9 @@ extension FlowKey {
 
   /// The flow that a key of a map stands for.
   init?(element key: UnsafeRawBufferPointer) {
-    func word(_ at: Int) -> UInt32 { UInt32(bigEndian: key.loadUnaligned(fromByteOffset: at, as: UInt32.self)) }
+    func word(_ at: Int) -> UInt32 {
+      UInt32(bigEndian: key.loadUnaligned(fromByteOffset: at, as: UInt32.self))
+    }
     func half(_ at: Int) -> UInt64 { UInt64(word(at)) << 32 | UInt64(word(at + 4)) }
     let local: Address
     let remote: Address

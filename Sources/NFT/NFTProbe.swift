@@ -52,7 +52,10 @@ extension NFTPath {
     return report
   }
 
-  private enum Trial: UInt16 { case label = 4001, ipv6CodePoint, ipv4CodePoint }
+  private enum Trial: UInt16 {
+    case label = 4001
+    case ipv6CodePoint, ipv4CodePoint
+  }
 
   private static func verdict(
     _ link: borrowing ProbeLink, _ path: NFTPath, _ trial: Trial

@@ -13,7 +13,8 @@ extension NFTPath {
   static func explain(_ error: SystemError) -> String {
     let missing = [EPROTONOSUPPORT, EAFNOSUPPORT, EINVAL, EOPNOTSUPP].contains(error.code)
     return "\(error)"
-      + (missing ? "; is the kernel without nf_tables (CONFIG_NF_TABLES, module nf_tables)?" : hint(error.code))
+      + (missing
+        ? "; is the kernel without nf_tables (CONFIG_NF_TABLES, module nf_tables)?" : hint(error.code))
   }
 
   private static func hint(_ code: Int32) -> String {

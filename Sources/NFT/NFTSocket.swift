@@ -66,23 +66,26 @@ public struct NFTSocket: ~Copyable {
     var refusals: [BatchError.Refusal] = []
     let count = UInt32(batch.count)
     do {
-      while try receive(MSG_DONTWAIT, { message in
-        // Reports of elements carry no number.
-        if message.nfTables == .deleteElements {
-          ReportedElement.forEach(in: message, deleted)
-          return
-        }
-        guard message.sequence &- base <= count else { return }
-        let index = Int(message.sequence &- base) - 1
-        if let code = message.errorCode {
-          if code != 0 {
-            let subject = index < 0 ? .transaction : batch.subjects[index]
-            refusals.append(BatchError.Refusal(message: index, subject: subject, code: code))
-          } else if index == batch.count - 1 {
-            acknowledged = true
+      while try receive(
+        MSG_DONTWAIT,
+        { message in
+          // Reports of elements carry no number.
+          if message.nfTables == .deleteElements {
+            ReportedElement.forEach(in: message, deleted)
+            return
           }
-        }
-      }) {}
+          guard message.sequence &- base <= count else { return }
+          let index = Int(message.sequence &- base) - 1
+          if let code = message.errorCode {
+            if code != 0 {
+              let subject = index < 0 ? .transaction : batch.subjects[index]
+              refusals.append(BatchError.Refusal(message: index, subject: subject, code: code))
+            } else if index == batch.count - 1 {
+              acknowledged = true
+            }
+          }
+        })
+      {}
     } catch {
       // Errors that did come through say that nothing took effect.
       guard refusals.isEmpty else { throw .refused(refusals) }
@@ -101,7 +104,9 @@ public struct NFTSocket: ~Copyable {
   ) throws(SystemError) {
     let number = sequence
     sequence &+= 1
-    let request = withUnsafeTemporaryAllocation(byteCount: 1 << 17, alignment: 4) { room in
+    let size = Batch.room(elements: Batch.elementsPerMessage)
+    let request = withUnsafeTemporaryAllocation(byteCount: size, alignment: 4) { room in
+      room.initializeMemory(as: UInt8.self, repeating: 0)
       let header = Batch.header(room, type, flags | NLM_F_ACK, sequence: number)
       fill(header)
       return Array(UnsafeRawBufferPointer(room)[..<Int(header.pointee.nlmsg_len)])
@@ -145,7 +150,9 @@ public struct NFTSocket: ~Copyable {
   /// Empties the socket of what an exchange that broke off left there.
   private func dropLeftovers() {
     for _ in 0..<100_000 {
-      if recv(mnl_socket_get_fd(socket), buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT)) < 0, errno == EAGAIN {
+      if recv(mnl_socket_get_fd(socket), buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT)) < 0,
+        errno == EAGAIN
+      {
         return
       }
     }

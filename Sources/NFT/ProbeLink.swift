@@ -63,7 +63,9 @@ struct ProbeLink: ~Copyable {
       }
     }
     let made = try Descriptor("socket", "AF_PACKET") {
-      socket(AF_PACKET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), Int32(UInt16(ETH_P_ALL).bigEndian))
+      socket(
+        AF_PACKET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
+        Int32(UInt16(ETH_P_ALL).bigEndian))
     }
     var address = sockaddr_ll()
     address.sll_family = UInt16(AF_PACKET)
@@ -113,7 +115,8 @@ extension Address {
   /// In network order: four of IPv4, sixteen of IPv6.
   var octets: [UInt8] {
     if let ipv4 { return withUnsafeBytes(of: ipv4.bigEndian) { Array($0) } }
-    return withUnsafeBytes(of: high.bigEndian) { Array($0) } + withUnsafeBytes(of: low.bigEndian) { Array($0) }
+    return withUnsafeBytes(of: high.bigEndian) { Array($0) }
+      + withUnsafeBytes(of: low.bigEndian) { Array($0) }
   }
 }
 
@@ -123,7 +126,9 @@ extension Endpoint {
   ) throws(SystemError) {
     // sockaddr_in and sockaddr_in6: family, port, then the address at 4 and 8.
     var storage = [UInt8](repeating: 0, count: address.isIPv4 ? 16 : 28)
-    withUnsafeBytes(of: sa_family_t(address.isIPv4 ? AF_INET : AF_INET6)) { storage.replaceSubrange(0..<2, with: $0) }
+    withUnsafeBytes(of: sa_family_t(address.isIPv4 ? AF_INET : AF_INET6)) {
+      storage.replaceSubrange(0..<2, with: $0)
+    }
     withUnsafeBytes(of: port.bigEndian) { storage.replaceSubrange(2..<4, with: $0) }
     let octets = address.octets
     let start = address.isIPv4 ? 4 : 8

@@ -67,7 +67,8 @@ enum Ruleset {
     }
     // Nearly all packets come without; a comparison is cheaper than looking 0 up.
     let none = keep(0, &batch)
-    batch.addRule(out, [.loadMeta(.mark, Stamping.a), .equal(Stamping.a, UInt32(0).bytes), .verdict(.goto(none))])
+    batch.addRule(
+      out, [.loadMeta(.mark, Stamping.a), .equal(Stamping.a, UInt32(0).bytes), .verdict(.goto(none))])
     batch.addRule(out, dispatch(kept))
     batch.addRule(out, [.loadMeta(.mark, Stamping.a), .add(Stamping.a, toSet: foreign)])
   }
@@ -138,6 +139,6 @@ extension UInt32 {
   var bytes: [UInt8] { withUnsafeBytes(of: self) { Array($0) } }
 }
 
-extension Array<UInt8> {
+extension [UInt8] {
   func padded(to size: Int) -> [UInt8] { self + Array(repeating: 0, count: Swift.max(0, size - count)) }
 }

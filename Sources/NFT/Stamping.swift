@@ -68,7 +68,8 @@ enum Stamping {
         rule += [.load(.network, at: 1, count: 1, a), .bitwise(a, mask: [0xfc], xor: [0]), .equal(a, [0])]
       } else {
         rule += [
-          .load(.network, at: 0, count: 2, a), .bitwise(a, mask: [0x0f, 0xc0], xor: [0, 0]), .equal(a, [0, 0]),
+          .load(.network, at: 0, count: 2, a), .bitwise(a, mask: [0x0f, 0xc0], xor: [0, 0]),
+          .equal(a, [0, 0]),
         ]
       }
     }
@@ -79,5 +80,7 @@ enum Stamping {
     ]
   }
 
-  private static func bytes(_ number: UInt32) -> [UInt8] { withUnsafeBytes(of: number.bigEndian) { Array($0) } }
+  private static func bytes(_ number: UInt32) -> [UInt8] {
+    withUnsafeBytes(of: number.bigEndian) { Array($0) }
+  }
 }

@@ -39,7 +39,9 @@ struct PathLab {
   }
 
   /// Sends one datagram of the flow's and gives its frames at the far end.
-  func datagram(_ key: FlowKey, trafficClass: Int32 = 0, size: Int = 100, packetMark: Int32 = 0) throws -> [Frame] {
+  func datagram(_ key: FlowKey, trafficClass: Int32 = 0, size: Int = 100, packetMark: Int32 = 0) throws
+    -> [Frame]
+  {
     let capture = try Capture("far0", in: pair.far)
     let socket = try LabSocket(.udp, in: pair.near, bound: key.local)
     if trafficClass != 0 { try socket.set(trafficClass: trafficClass) }

@@ -50,7 +50,8 @@ struct ListingTests {
       return String(line)
     }.filter { line in
       // The packet marks in `foreign`: the kernel's multicast reports come with numbers of their own.
-      !(line.hasPrefix("0x00000") && !line.contains(":")) && !(line.hasPrefix("element 00000") && line.hasSuffix(" : 0 [end]"))
+      !(line.hasPrefix("0x00000") && !line.contains(":"))
+        && !(line.hasPrefix("element 00000") && line.hasSuffix(" : 0 [end]"))
     }.sorted()
   }
 

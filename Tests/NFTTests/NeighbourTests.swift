@@ -68,7 +68,8 @@ struct NeighbourTests {
     }
     let rules = try lab.pair.near.shell("nft list table inet site").split(separator: "\n")
     for (comment, packets) in [("none", 3), ("some", 7), ("other", 0)] {
-      #expect(rules.contains { $0.contains("packets \(packets) ") && $0.contains("\"\(comment)\"") }, "\(comment)")
+      #expect(
+        rules.contains { $0.contains("packets \(packets) ") && $0.contains("\"\(comment)\"") }, "\(comment)")
     }
     // What was learnt is there again when the table was made anew.
     try lab.path.restore { $0(.near(5000), .dscp(15), nil) }
@@ -95,7 +96,9 @@ struct NeighbourTests {
     let path = lab.path
     let watch = try lab.pair.near.run { () throws(SystemError) -> NFTWatch in try NFTWatch(for: path) }
     let flows: [(FlowKey, Mark)] =
-      (0..<1000).map { (.silent($0), .dscp(11)) } + [(.near(5000), .dscp(15)), (.near(5000, isIPv4: true), .dscp(19))]
+      (0..<1000).map { (.silent($0), .dscp(11)) } + [
+        (.near(5000), .dscp(15)), (.near(5000, isIPv4: true), .dscp(19)),
+      ]
     lab.mustApply(flows.map { .init(.mark, $0.0, $0.1) })
     lab.mustApply([.init(.unmark, .silent(1), .dscp(11)), .init(.mark, .silent(1), .dscp(11))])
     try path.markAll(ScopeMarks(ipv6: .dscp(1), ipv4: nil))
@@ -133,7 +136,8 @@ struct NeighbourTests {
     "every kind of meddling with our table is noticed, and nothing else",
     arguments: [
       ("nft delete table inet marker", true), ("nft flush chain inet marker match", true),
-      ("nft flush map inet marker marks", true), ("nft add table inet site; nft delete table inet site", false),
+      ("nft flush map inet marker marks", true),
+      ("nft add table inet site; nft delete table inet site", false),
       ("nft add table ip marker; nft delete table ip marker", false), ("nft list ruleset", false),
     ])
   func meddling(command: String, isHarm: Bool) throws {

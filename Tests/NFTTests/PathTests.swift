@@ -25,7 +25,9 @@ struct PathTests {
       #expect(try lab.datagram(key).map(\.dscp) == [dscp], "\(key)")
     }
     // Only marks in use have a chain.
-    #expect(lab.path.words == [19, 23, 31].reduce(into: [:]) { $0[MarkWord(.dscp($1), isIPv4: false)!.rawValue] = 1 })
+    #expect(
+      lab.path.words
+        == [19, 23, 31].reduce(into: [:]) { $0[MarkWord(.dscp($1), isIPv4: false)!.rawValue] = 1 })
     let chains = try lab.list().split(separator: "\n").filter { $0.contains("chain ip6_dscp") }
     #expect(chains.count == 3)
   }
@@ -77,7 +79,8 @@ struct PathTests {
     let lab = try PathLab()
     lab.mark(.near(5000), .dscp(11))
     // EBUSY: the chain cannot be removed while this rule jumps to it.
-    try lab.pair.near.shell("nft add rule inet marker rest_of_admin 2>/dev/null; nft add chain inet marker admin")
+    try lab.pair.near.shell(
+      "nft add rule inet marker rest_of_admin 2>/dev/null; nft add chain inet marker admin")
     try lab.pair.near.shell("nft add rule inet marker admin jump ip6_dscp_11")
     lab.mustApply([.init(.unmark, .near(5000), .dscp(11)), .init(.mark, .near(5001), .dscp(15))])
     #expect(try lab.datagram(.near(5000)).map(\.dscp) == [0])
@@ -101,7 +104,8 @@ struct PathTests {
     #expect(left == 0)
   }
 
-  @Test("many flows in one batch, both families", .timeLimit(.minutes(1)), arguments: [0, 1, 10_000, 100_000])
+  @Test(
+    "many flows in one batch, both families", .timeLimit(.minutes(1)), arguments: [0, 1, 10_000, 100_000])
   func many(count: Int) throws {
     let lab = try PathLab()
     lab.mustApply((0..<count).map { .init(.mark, .silent($0, isIPv4: $0 % 4 == 0), .dscp(11)) })
@@ -118,10 +122,13 @@ struct PathTests {
   func takeOver() throws {
     let pair = try VethPair()
     func path(_ flows: NFTPath.Flows = { _ in }) throws -> NFTPath {
-      try pair.near.run { () throws(PathError) -> Boxed<NFTPath> in Boxed(try NFTPath(seed: 1, flows: flows)) }.value
+      try pair.near.run { () throws(PathError) -> Boxed<NFTPath> in Boxed(try NFTPath(seed: 1, flows: flows))
+      }.value
     }
     var lab = PathLab(pair, try path())
-    lab.mustApply([.init(.mark, .near(5000), .label(0x1803c)), .init(.mark, .near(5000, isIPv4: true), .dscp(11))])
+    lab.mustApply([
+      .init(.mark, .near(5000), .label(0x1803c)), .init(.mark, .near(5000, isIPv4: true), .dscp(11)),
+    ])
     _ = try lab.datagram(.near(5000))
     var left: [(FlowKey, Mark, Usage)] = []
     try pair.near.run { () throws(PathError) in try NFTPath.left { left.append(($0, $1, $2)) } }

@@ -81,6 +81,8 @@ extension PathLab {
         }
       }
     }
-    return try capture.frames { $0.transport == (isIPv4 ? 1 : 58) && $0.bytes[$0.transportOffset] == (isIPv4 ? 8 : 128) }
+    return try capture.frames {
+      $0.transport == (isIPv4 ? 1 : 58) && $0.bytes[$0.transportOffset] == (isIPv4 ? 8 : 128)
+    }
   }
 }

@@ -22,7 +22,9 @@ struct StampTests {
           #expect(frames.map(\.dscp) == [UInt8(dscp)])
           #expect(frames.map(\.ecn) == [UInt8(ecn)])
           #expect(frames.map(\.checksumsAreRight) == [true])
-          if !isIPv4 { #expect(frames.allSatisfy { $0.flowLabel != 0 && $0.flowLabel == plain.last?.flowLabel }) }
+          if !isIPv4 {
+            #expect(frames.allSatisfy { $0.flowLabel != 0 && $0.flowLabel == plain.last?.flowLabel })
+          }
         }
       }
     }
@@ -36,7 +38,8 @@ struct StampTests {
     for ecn: UInt8 in 0...3 {
       #expect(try lab.datagram(key, trafficClass: Int32(ecn)).map(\.trafficClass) == [11 << 2 | ecn])
       #expect(try lab.datagram(key, trafficClass: Int32(8 << 2 | ecn)).map(\.trafficClass) == [8 << 2 | ecn])
-      #expect(try lab.datagram(key, trafficClass: Int32(32 << 2 | ecn)).map(\.trafficClass) == [32 << 2 | ecn])
+      #expect(
+        try lab.datagram(key, trafficClass: Int32(32 << 2 | ecn)).map(\.trafficClass) == [32 << 2 | ecn])
     }
   }
 
@@ -128,10 +131,12 @@ struct StampTests {
   }
 
   private static let hasVLAN =
-    (try? NetworkNamespace().shell("ip link add v0 type veth && ip link add link v0 name v1 type vlan id 7")) != nil
+    (try? NetworkNamespace().shell("ip link add v0 type veth && ip link add link v0 name v1 type vlan id 7"))
+    != nil
 
   @Test(
-    "packets that leave by a VLAN device are marked", .enabled(if: hasVLAN, "needs 8021q"), arguments: [true, false])
+    "packets that leave by a VLAN device are marked", .enabled(if: hasVLAN, "needs 8021q"),
+    arguments: [true, false])
   func vlan(isIPv4: Bool) throws {
     let lab = try PathLab()
     for (namespace, end, number) in [(lab.pair.near, "near0", 1), (lab.pair.far, "far0", 2)] {
