@@ -104,8 +104,7 @@ public final class NFTPath: MarkingPath {
   public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {
     for map in [Ruleset.flows6, Ruleset.flows4] {
       do {
-        // A flow that is reported twice, because the reading started over, has its later count last.
-        try socket.elements(of: map, in: table, again: {}) { element in
+        try socket.elements(of: map, in: table) { element in
           if let key = FlowKey(element: element.key), let usage = element.usage { body(key, usage) }
         }
       } catch {
@@ -123,7 +122,7 @@ public final class NFTPath: MarkingPath {
     var seen: Set<UInt32> = []
     var batch = Batch(table)
     do throws(SystemError) {
-      try socket.elements(of: Ruleset.foreign, in: table, again: {}) { element in
+      try socket.elements(of: Ruleset.foreign, in: table) { element in
         if element.key.count == 4 { seen.insert(element.key.loadUnaligned(as: UInt32.self)) }
       }
     } catch {
@@ -172,7 +171,7 @@ public final class NFTPath: MarkingPath {
       var socket = try NFTSocket()
       for map in [Ruleset.flows6, Ruleset.flows4] {
         var flows: [FlowKey: (Mark, Usage)] = [:]
-        try socket.elements(of: map, in: table, again: { flows = [:] }) { element in
+        try socket.elements(of: map, in: table) { element in
           if let key = FlowKey(element: element.key), let mark = MarkWord(rawValue: element.mark)?.mark {
             flows[key] = (mark, element.usage ?? Usage())
           }

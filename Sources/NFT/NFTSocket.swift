@@ -10,6 +10,9 @@ public struct NFTSocket: ~Copyable {
   private let buffer: UnsafeMutableRawBufferPointer
   private var sendRoom: Int = 0
 
+  /// `MNL_SOCKET_AUTOPID`: the kernel picks the socket's number.
+  private static let anyPort: pid_t = 0
+
   /// What a receive may hold: reports of 10,000 deleted elements, also from kernels that send one a datagram.
   private static let receiveRoom: Int32 = 64 << 20
 
@@ -20,7 +23,7 @@ public struct NFTSocket: ~Copyable {
     guard let socket = mnl_socket_open2(NETLINK_NETFILTER, Int32(SOCK_CLOEXEC.rawValue)) else {
       throw SystemError("socket", "NETLINK_NETFILTER")
     }
-    guard mnl_socket_bind(socket, 0, 0 /* MNL_SOCKET_AUTOPID */) == 0 else {
+    guard mnl_socket_bind(socket, 0, Self.anyPort) == 0 else {
       let error = SystemError("bind", "NETLINK_NETFILTER")
       mnl_socket_close(socket)
       throw error
@@ -186,11 +189,10 @@ public struct NFTSocket: ~Copyable {
 }
 
 extension NFTSocket {
-  /// nft list set|map inet TABLE SET: every element. A dump that a change interrupted is read again.
-  ///
-  /// - Parameter again: is called before each further try, to drop what the last one brought.
+  /// nft list set|map inet TABLE SET: every element. A dump that a change interrupted is read again, so that an element
+  /// may come twice; the later one is the truth.
   mutating func elements(
-    of set: String, in table: TableName, again: () -> Void, _ body: (ReportedElement) -> Void
+    of set: String, in table: TableName, _ body: (ReportedElement) -> Void
   ) throws(SystemError) {
     for attempt in 1... {
       do {
@@ -199,7 +201,6 @@ extension NFTSocket {
           { ReportedElement.forEach(in: $0, body) })
       } catch {
         guard error.code == EINTR, attempt < 20 else { throw error }
-        again()
       }
     }
   }

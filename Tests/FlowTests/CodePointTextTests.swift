@@ -18,6 +18,17 @@ import Testing
     #expect(plain.fallback == CodePointMap.Target.none)
   }
 
+  @Test("the example of docs/dscp.md does what the text there says")
+  func documented() throws {
+    let map = try CodePointMap(adding: "2=11,3/14=15,cms/\"Cache\"=none,default=none")
+    func answer(_ experiment: String, _ activity: String) throws -> CodePointMap.Answer {
+      map.answer(for: try Registry.embedded.tag(experiment: experiment, activity: activity))
+    }
+    #expect(try answer("cms", "Cache") == .unmarked)
+    #expect(try answer("cms", "Analysis Input") == .codePoint(#require(CodePoint(15))))
+    #expect(try answer("lhcb", "default") == .unmarked)
+  }
+
   @Test(
     "each error holds the entry that is wrong",
     arguments: [
