@@ -32,10 +32,12 @@ let package = Package(
     .target(
       name: "XDP", dependencies: ["Flow", "Linux", "CBPF", "CLinux", "CTable"],
       swiftSettings: settings, plugins: ["BPFCompile"]),
+    .target(
+      name: "NFT", dependencies: ["Flow", "Linux", "CLinux", "CMNL", "CNFT"], swiftSettings: settings),
     .executableTarget(
       name: "Marker",
       dependencies: [
-        "Flow", "Firefly", "Linux", "XDP", "CLinux",
+        "Flow", "Firefly", "Linux", "XDP", "NFT", "CLinux",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -45,10 +47,12 @@ let package = Package(
 
     .executableTarget(
       name: "Bench",
-      dependencies: ["Flow", "Firefly", "Linux", "XDP", "Lab", "CBPF", "CLinux", "CTable"],
+      dependencies: ["Flow", "Firefly", "Linux", "XDP", "NFT", "Lab", "CBPF", "CLinux", "CTable"],
       swiftSettings: settings),
 
     system("CBPF", pkgConfig: "libbpf", apt: "libbpf-dev"),
+    system("CMNL", pkgConfig: "libmnl", apt: "libmnl-dev"),
+    system("CNFT", pkgConfig: "libnftnl", apt: "libnftnl-dev"),
     .systemLibrary(name: "CTable", path: "Sources/CTable"),
     .target(name: "CLinux"),
 
@@ -62,6 +66,8 @@ let package = Package(
     .testTarget(
       name: "XDPTests", dependencies: ["XDP", "Flow", "Linux", "Lab", "CBPF", "CTable"],
       swiftSettings: settings),
+    .testTarget(
+      name: "NFTTests", dependencies: ["NFT", "Flow", "Linux", "Lab", "CLinux"], swiftSettings: settings),
     .testTarget(
       name: "MarkerTests", dependencies: ["Marker", "Flow", "Linux", "Lab"], swiftSettings: settings),
     .testTarget(

@@ -5,6 +5,8 @@ public struct MarkPolicy: Sendable {
     case nothing
     /// IPv6 only.
     case label(LabelEntropy)
+    /// - Parameter onlyIfUnset: leave packets alone whose DSCP is not 0.
+    case codePoint(CodePointMap, onlyIfUnset: Bool)
   }
 
   public var ipv6: Stamping
@@ -38,6 +40,13 @@ public struct MarkPolicy: Sendable {
       guard !isIPv4 else { return .notStamped }
       guard let label = FlowLabel(tag, entropy: entropy) else { return .refused }
       return .mark(Mark(label: LabelStamp(label, source)))
+    case .codePoint(let map, let onlyIfUnset):
+      switch map.answer(for: tag) {
+      case .codePoint(let codePoint):
+        return .mark(Mark(codePoint: CodePointStamp(codePoint, onlyIfUnset: onlyIfUnset)))
+      case .unmarked: return .notStamped
+      case .refused: return .refused
+      }
     }
   }
 }

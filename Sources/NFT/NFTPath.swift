@@ -1,0 +1,186 @@
+public import Flow
+internal import Glibc
+internal import Linux
+
+/// The nft path: marks by rules of nf_tables, in a table of our own, without BPF.
+///
+/// Everything it makes is in the table `inet marker`; nothing else is ever touched. The table stays when the process
+/// ends, and so do the marks; `detach` removes it. Made and used in one network namespace: the one of the thread
+/// that makes it.
+public final class NFTPath: MarkingPath {
+  /// Calls its argument with every flow that is to be marked, and with what the flow has counted so far.
+  public typealias Flows = (_ body: (FlowKey, Mark, Usage?) -> Void) -> Void
+
+  public let kind = PathKind.nft
+
+  /// How often the table was made again because somebody had removed it.
+  public internal(set) var restorations: UInt64 = 0
+  /// Set where a change found the table gone. The changes since then are carried out by `restore`.
+  public internal(set) var isLost = false
+  /// Packets with packet marks beyond the limit pass unmarked.
+  public private(set) var packetMarksExceedLimit = false
+
+  var socket: NFTSocket
+  let table: TableName
+  /// The mark words with a chain, and how many flows use each.
+  var words: [UInt32: Int] = [:]
+  private let interfaces: [String]?
+  private let flowLimit: UInt32
+  /// Keys the hash that gives entropy to packets without a label.
+  private let seed: UInt32
+  private var scope: ScopeMarks?
+  /// The packet marks that are put back.
+  private var keptMarks: Set<UInt32> = [0]
+
+  /// Makes the table, in one transaction with the flows: where there was one of an earlier process, no packet goes
+  /// unmarked while it is replaced.
+  ///
+  /// - Parameters:
+  ///   - interfaces: mark only packets that leave by these; nil is all.
+  ///   - flowLimit: of each address family; 0 leaves it to the memory.
+  ///   - seed: random.
+  ///   - flows: to be marked from the beginning.
+  public init(
+    interfaces: [String]? = nil, flowLimit: UInt32 = 0, seed: UInt32,
+    table: TableName = .marker, flows: Flows = { _ in }
+  ) throws(PathError) {
+    for name in interfaces ?? [] where name.utf8.count >= Int(IF_NAMESIZE) || name.isEmpty {
+      throw PathError(.nft, "\"\(name)\" is not the name of an interface: it has 1 to 15 characters")
+    }
+    do { socket = try NFTSocket() } catch { throw PathError(.nft, Self.explain(error)) }
+    self.interfaces = interfaces
+    self.flowLimit = flowLimit
+    self.seed = seed
+    self.table = table
+    try install(flows)
+  }
+
+  /// The number by which the kernel knows this path's own changes; `NFTWatch` passes over them.
+  public var port: UInt32 { socket.port }
+
+  /// Makes the table again, with all flows, in one transaction.
+  public func restore(_ flows: Flows) throws(PathError) {
+    try install(flows)
+    restorations += 1
+    isLost = false
+  }
+
+  private func install(_ flows: Flows) throws(PathError) {
+    var words: [UInt32: Int] = [:]
+    var elements: [[Element]] = [[], []]
+    flows { key, mark, usage in
+      guard let word = MarkWord(mark, isIPv4: key.isIPv4) else { return }
+      words[word.rawValue, default: 0] += 1
+      elements[key.isIPv4 ? 0 : 1].append(
+        Element(key: key.element, data: .mark(word.rawValue), usage: usage))
+    }
+    var batch = Batch(table)
+    // Deleting wants a table to be there, so that one is made first.
+    batch.addTable()
+    batch.deleteTable()
+    batch.addTable()
+    Ruleset.add(to: &batch, interfaces: interfaces, flowLimit: flowLimit)
+    for packetMark in keptMarks where packetMark != 0 { Ruleset.serve(packetMark, &batch) }
+    for word in words.keys { MarkWord(rawValue: word).map { Ruleset.addMark($0, &batch) } }
+    batch.add(elements[0][...], to: Ruleset.flows4)
+    batch.add(elements[1][...], to: Ruleset.flows6)
+    if let scope { MarkAll.add(scope, seed: seed, &batch) }
+    do { try socket.commit(batch) } catch { throw PathError(.nft, Self.explain(error)) }
+    self.words = words
+  }
+
+  public func markAll(_ marks: ScopeMarks?) throws(PathError) {
+    let wanted = marks.flatMap { $0.ipv6 == nil && $0.ipv4 == nil ? nil : $0 }
+    guard wanted != scope else { return }
+    var batch = Batch(table)
+    if let scope { MarkAll.remove(scope, &batch) }
+    if let wanted { MarkAll.add(wanted, seed: seed, &batch) }
+    do { try socket.commit(batch) } catch { throw PathError(.nft, Self.explain(error)) }
+    scope = wanted
+  }
+
+  /// Counts are of what the kernel sends down: a packet that is segmented later counts once, and its bytes have one
+  /// header.
+  public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {
+    for map in [Ruleset.flows6, Ruleset.flows4] {
+      do {
+        try socket.elements(of: map, in: table) { element in
+          if let key = FlowKey(element: element.key), let usage = element.usage { body(key, usage) }
+        }
+      } catch {
+        throw PathError(.nft, Self.explain(error))
+      }
+    }
+  }
+
+  /// Serves the packet marks that packets have come with since the last time. To be called about once a second:
+  /// the first packets with a packet mark that was never seen before go out as they are.
+  ///
+  /// - Returns: how many are new.
+  @discardableResult
+  public func learnPacketMarks() throws(PathError) -> Int {
+    var seen: Set<UInt32> = []
+    var batch = Batch(table)
+    do throws(SystemError) {
+      try socket.elements(of: Ruleset.foreign, in: table) { element in
+        if element.key.count == 4 { seen.insert(element.key.loadUnaligned(as: UInt32.self)) }
+      }
+    } catch {
+      if error.code == ENOENT { isLost = true }
+      throw PathError(.nft, Self.explain(error))
+    }
+    let fresh = seen.subtracting(keptMarks).sorted()
+    packetMarksExceedLimit = keptMarks.count + fresh.count >= Ruleset.keptLimit
+    let taken = fresh.prefix(Ruleset.keptLimit - keptMarks.count)
+    for packetMark in taken { Ruleset.serve(packetMark, &batch) }
+    do { try socket.commit(batch) } catch { throw PathError(.nft, Self.explain(error)) }
+    keptMarks.formUnion(taken)
+    return taken.count
+  }
+
+  /// Whether the table is there.
+  public func isThere() throws(PathError) -> Bool {
+    do { return try socket.has(table) } catch { throw PathError(.nft, Self.explain(error)) }
+  }
+
+  /// Removes the table and with it every trace of this path. Afterwards the path is of no use any more.
+  public func detach() throws(PathError) { try Self.remove(table, &socket) }
+
+  /// Removes the table that an earlier process left; where there is none, nothing happens.
+  public static func clean(table: TableName = .marker) throws(PathError) {
+    var socket: NFTSocket
+    do { socket = try NFTSocket() } catch { throw PathError(.nft, explain(error)) }
+    try remove(table, &socket)
+  }
+
+  private static func remove(_ table: TableName, _ socket: inout NFTSocket) throws(PathError) {
+    var batch = Batch(table)
+    batch.deleteTable()
+    do { try socket.commit(batch) } catch {
+      guard error.code != ENOENT else { return }
+      throw PathError(.nft, explain(error))
+    }
+  }
+
+  /// Reads the flows of the table that an earlier process left: their marks and counts. None where there is no such
+  /// table, or one of another making.
+  public static func left(
+    table: TableName = .marker, _ body: (FlowKey, Mark, Usage) -> Void
+  ) throws(PathError) {
+    do throws(SystemError) {
+      var socket = try NFTSocket()
+      for map in [Ruleset.flows6, Ruleset.flows4] {
+        var flows: [FlowKey: (Mark, Usage)] = [:]
+        try socket.elements(of: map, in: table) { element in
+          if let key = FlowKey(element: element.key), let mark = MarkWord(rawValue: element.mark)?.mark {
+            flows[key] = (mark, element.usage ?? Usage())
+          }
+        }
+        for (key, (mark, usage)) in flows { body(key, mark, usage) }
+      }
+    } catch {
+      guard error.code != ENOENT else { return }
+      throw PathError(.nft, explain(error))
+    }
+  }
+}

@@ -1,0 +1,141 @@
+internal import CLinux
+internal import CMNL
+internal import Flow
+internal import Glibc
+internal import Linux
+
+/// A veth pair inside one throw-away namespace: what is sent to the remote addresses leaves by `near` and is read from
+/// `far` as it came.
+struct ProbeLink: ~Copyable {
+  /// Documentation addresses (RFC 5737, RFC 3849): nothing outside has them, and nothing gets out.
+  static let local6 = Address(high: 0x2001_0db8_0000_0000, low: 1)
+  static let remote6 = Address(high: 0x2001_0db8_0000_0000, low: 2)
+  static let local4 = Address(ipv4: 0xc000_0201)
+  static let remote4 = Address(ipv4: 0xc000_0202)
+
+  private let capture: Descriptor
+
+  /// Makes the pair in the calling thread's namespace, which must be private.
+  init() throws(SystemError) {
+    try Rtnetlink.run("ip link add near type veth peer name far", RTM_NEWLINK, NLM_F_CREATE) { header in
+      header.put(ifinfomsg())
+      header.put(UInt16(IFLA_IFNAME), "near")
+      header.nest(UInt16(IFLA_LINKINFO)) {
+        header.put(UInt16(IFLA_INFO_KIND), "veth")
+        header.nest(UInt16(IFLA_INFO_DATA)) {
+          header.nest(UInt16(VETH_INFO_PEER)) {
+            header.put(ifinfomsg())
+            header.put(UInt16(IFLA_IFNAME), "far")
+          }
+        }
+      }
+    }
+    let near = if_nametoindex("near")
+    let far = if_nametoindex("far")
+    for index in [near, far] {
+      try Rtnetlink.run("ip link set up", RTM_NEWLINK, 0) { header in
+        var link = ifinfomsg()
+        link.ifi_index = Int32(index)
+        link.ifi_flags = UInt32(IFF_UP)
+        link.ifi_change = UInt32(IFF_UP)
+        header.put(link)
+      }
+    }
+    for (local, remote) in [(Self.local6, Self.remote6), (Self.local4, Self.remote4)] {
+      try Rtnetlink.run("ip address add \(local) dev near nodad", RTM_NEWADDR, NLM_F_CREATE) { header in
+        var address = ifaddrmsg()
+        address.ifa_family = UInt8(local.isIPv4 ? AF_INET : AF_INET6)
+        address.ifa_prefixlen = local.isIPv4 ? 24 : 64
+        address.ifa_index = near
+        address.ifa_flags = UInt8(IFA_F_NODAD)
+        header.put(address)
+        header.put(UInt16(IFA_LOCAL), local.octets)
+        header.put(UInt16(IFA_ADDRESS), local.octets)
+      }
+      try Rtnetlink.run("ip neighbour add \(remote) dev near", RTM_NEWNEIGH, NLM_F_CREATE) { header in
+        var neighbour = ndmsg()
+        neighbour.ndm_family = UInt8(local.isIPv4 ? AF_INET : AF_INET6)
+        neighbour.ndm_ifindex = Int32(near)
+        neighbour.ndm_state = UInt16(NUD_PERMANENT)
+        header.put(neighbour)
+        header.put(UInt16(NDA_DST), remote.octets)
+        header.put(UInt16(NDA_LLADDR), [2, 0, 0, 0, 0, 2])
+      }
+    }
+    let made = try Descriptor("socket", "AF_PACKET") {
+      socket(
+        AF_PACKET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
+        Int32(UInt16(ETH_P_ALL).bigEndian))
+    }
+    var address = sockaddr_ll()
+    address.sll_family = UInt16(AF_PACKET)
+    address.sll_protocol = UInt16(ETH_P_ALL).bigEndian
+    address.sll_ifindex = Int32(far)
+    try system("bind", "far") {
+      withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          bind(made.raw, $0, socklen_t(MemoryLayout<sockaddr_ll>.size))
+        }
+      }
+    }
+    capture = made
+  }
+
+  /// Sends one datagram of a flow and reads it at the far end, from the IP header on; nil where it never came.
+  func send(_ key: FlowKey) throws(SystemError) -> [UInt8]? {
+    let family = key.isIPv4 ? AF_INET : AF_INET6
+    let sender = try Descriptor("socket", "UDP") {
+      socket(family, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    }
+    try key.local.withSocketAddress { address, size throws(SystemError) in
+      try system("bind", "\(key.local)") { bind(sender.raw, address, size) }
+    }
+    try key.remote.withSocketAddress { address, size throws(SystemError) in
+      try system("sendto", "\(key.remote)") { sendto(sender.raw, "probe", 5, 0, address, size) }
+    }
+    var packet = [UInt8](repeating: 0, count: 2048)
+    // The pair is quick; what has not come within a second does not come.
+    for _ in 0..<50 {
+      var ready = pollfd(fd: capture.raw, events: Int16(POLLIN), revents: 0)
+      if try system("poll", "", { poll(&ready, 1, 1000) }) == 0 { return nil }
+      let count = try system("recv", "far") { recv(capture.raw, &packet, packet.count, 0) }
+      // UDP with our ports: right behind an IPv4 header of 20 bytes or an IPv6 header of 40.
+      let ports = key.isIPv4 ? 20 : 40
+      guard count >= ports + 8, packet[0] >> 4 == (key.isIPv4 ? 4 : 6),
+        packet[key.isIPv4 ? 9 : 6] == UInt8(IPPROTO_UDP),
+        UInt16(packet[ports]) << 8 | UInt16(packet[ports + 1]) == key.local.port
+      else { continue }
+      return Array(packet[..<count])
+    }
+    return nil
+  }
+}
+
+extension Address {
+  /// In network order: four of IPv4, sixteen of IPv6.
+  var octets: [UInt8] {
+    if let ipv4 { return withUnsafeBytes(of: ipv4.bigEndian) { Array($0) } }
+    return withUnsafeBytes(of: high.bigEndian) { Array($0) }
+      + withUnsafeBytes(of: low.bigEndian) { Array($0) }
+  }
+}
+
+extension Endpoint {
+  fileprivate func withSocketAddress(
+    _ body: (UnsafePointer<sockaddr>, socklen_t) throws(SystemError) -> Void
+  ) throws(SystemError) {
+    // sockaddr_in and sockaddr_in6: family, port, then the address at 4 and 8.
+    var storage = [UInt8](repeating: 0, count: address.isIPv4 ? 16 : 28)
+    withUnsafeBytes(of: sa_family_t(address.isIPv4 ? AF_INET : AF_INET6)) {
+      storage.replaceSubrange(0..<2, with: $0)
+    }
+    withUnsafeBytes(of: port.bigEndian) { storage.replaceSubrange(2..<4, with: $0) }
+    let octets = address.octets
+    let start = address.isIPv4 ? 4 : 8
+    storage.replaceSubrange(start..<(start + octets.count), with: octets)
+    try storage.withUnsafeBufferPointer { bytes throws(SystemError) in
+      guard let base = bytes.baseAddress else { return }
+      try body(UnsafeRawPointer(base).assumingMemoryBound(to: sockaddr.self), socklen_t(bytes.count))
+    }
+  }
+}
