@@ -3,5 +3,8 @@ public import Flow
 public import XDP
 
 // The raw values are the words of the command line.
+extension CodePointMap.Preset: ExpressibleByArgument {}
 extension LabelEntropy: ExpressibleByArgument {}
+extension PathChoice: ExpressibleByArgument {}
+extension Strategy: ExpressibleByArgument {}
 extension TCHook: ExpressibleByArgument {}

@@ -20,11 +20,14 @@ struct Run: AsyncParsableCommand {
     help: "Mark packets that leave through this interface. Repeat for several. It may vanish and return.")
   var interface: [String] = []
 
-  @Option(help: "What to stamp: `label`, the IPv6 flow label; IPv4 flows are announced only.")
+  @Option(
+    help: ArgumentHelp(
+      "What to stamp: `label`, the IPv6 flow label, or `dscp`, a DSCP on IPv4. "
+        + "Flows of the other address family are announced only."))
   var strategy = Strategy.label
 
   @Option(
-    help: "How marks get into packets: `tc`, by eBPF as they leave an interface, or `auto`, the best way.")
+    help: "How marks get into packets: `tc`, by eBPF, `nft`, by nftables, or `auto`, the best that works here.")
   var path = PathChoice.auto
 
   @Option(help: "Read flows from this named pipe, which is made if missing. Repeat for several.")
@@ -47,6 +50,22 @@ struct Run: AsyncParsableCommand {
   )
   var entropy = LabelEntropy.kernel
 
+  @Option(
+    help: ArgumentHelp(
+      "Code points by hand, for `--strategy dscp`: 2=11,3/14=15,default=none. "
+        + "Left an experiment, experiment/activity or `default`, right 0 to 63 or `none`.",
+      valueName: "map"))
+  var dscpMap: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Code points where the map says nothing: `pool2`, experiment << 2 | 3 up to 47; `le`, 1; or `none`.",
+      valueName: "preset"))
+  var dscpPreset = CodePointMap.Preset.pool2
+
+  @Flag(help: "Write the DSCP of packets that have one already, too.")
+  var dscpOverwrite = false
+
   @Option(help: "The hook to attach to, `tcx` or `clsact`, instead of the best that the kernel has.")
   var tcHook: TCHook?
 
@@ -67,6 +86,7 @@ struct Run: AsyncParsableCommand {
     guard (1...16_000_000).contains(maxFlows) else {
       throw ValidationError("--max-flows is 1 to 16000000, not \(maxFlows)")
     }
+    do { _ = try codePoints } catch { throw ValidationError("--dscp-map: \(error)") }
     guard (1...31_536_000).contains(idleTimeout) else {
       throw ValidationError("--idle-timeout is 1 to 31536000 seconds, not \(idleTimeout)")
     }
@@ -76,32 +96,29 @@ struct Run: AsyncParsableCommand {
     LoggingSystem.bootstrap(StreamLogHandler.standardError)
     var log = Logger(label: "marker")
     log.logLevel = logLevel.level
-    let daemon: Daemon
-    do {
-      daemon = try Daemon(settings, log: log)
-    } catch {
-      if case BPFError.load(_, let details) = error, !details.isEmpty { log.debug("\(details)") }
-      throw error
-    }
+    try warnOfCodePoints(log)
+    let daemon = try Daemon(try settings, log: log)
     try await daemon.run(log: log)
   }
 
-  private var settings: Settings {
-    Settings(
-      interfaces: interface, entropy: entropy, tcHook: tcHook, pipes: pipe, collectors: collector,
-      announcesToRemoteEnds: !noRemoteFireflies,
-      limits: FlowTable.Limits(maxFlows: maxFlows, idleTimeout: Int64(idleTimeout) * 1_000_000))
+  private var codePoints: CodePointMap {
+    get throws(CodePointMapError) { try dscpMap.map { text throws(CodePointMapError) in try CodePointMap(dscpPreset, adding: text) } ?? CodePointMap(dscpPreset) }
   }
-}
 
-/// How marks get into packets.
-enum PathChoice: String, ExpressibleByArgument, CaseIterable {
-  case auto, tc
-}
+  private var settings: Settings {
+    get throws {
+      Settings(
+        interfaces: interface, strategy: strategy, path: path, entropy: entropy, codePoints: try codePoints,
+        onlyIfUnset: !dscpOverwrite, tcHook: tcHook, pipes: pipe, collectors: collector,
+        announcesToRemoteEnds: !noRemoteFireflies,
+        limits: FlowTable.Limits(maxFlows: maxFlows, idleTimeout: Int64(idleTimeout) * 1_000_000))
+    }
+  }
 
-/// What is stamped into packets.
-enum Strategy: String, ExpressibleByArgument, CaseIterable {
-  case label
+  private func warnOfCodePoints(_ log: Logger) throws(CodePointMapError) {
+    guard strategy == .dscp else { return }
+    for warning in try codePoints.warnings() { log.notice("\(warning)") }
+  }
 }
 
 /// swift-log's levels, by their names.

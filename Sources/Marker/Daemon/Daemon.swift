@@ -10,12 +10,24 @@ import XDP
 /// What the daemon is to do, however it was said.
 struct Settings: Sendable {
   var interfaces: [String]
+  var strategy = Strategy.label
+  var path = PathChoice.auto
   var entropy = LabelEntropy.kernel
+  var codePoints = CodePointMap()
+  /// Leave packets alone that have a DSCP already.
+  var onlyIfUnset = true
   var tcHook: TCHook?
   var pipes: [String]
   var collectors: [Collector]
   var announcesToRemoteEnds = true
   var limits = FlowTable.Limits()
+
+  var policy: MarkPolicy {
+    switch strategy {
+    case .label: .label(entropy)
+    case .dscp: MarkPolicy(ipv6: .nothing, ipv4: .codePoint(codePoints, onlyIfUnset: onlyIfUnset))
+    }
+  }
 }
 
 /// Builds the parts and joins them: sources → inbox → table → paths, and table → announcements → fireflies.
@@ -35,12 +47,12 @@ struct Daemon {
     let inbox = try BoundedQueue<FlowEvent>(capacity: Self.queueCapacity)
     let announcements = try BoundedQueue<Announcement>(capacity: Self.queueCapacity)
 
-    let path = try TCPath(maxFlows: settings.limits.maxFlows, hook: settings.tcHook)
-    let interfaces = try InterfaceKeeper(settings.interfaces, path: path, log: log)
+    let network = try NetworkKeeper(required: settings.interfaces, log: log)
+    let keeper = try PathSelection(settings: settings, interfaces: network.interfaces, log: log).keeper()
     var random = SystemRandomNumberGenerator()
-    let table = FlowTable(policy: .label(settings.entropy), limits: settings.limits, seed: random.next())
+    let table = FlowTable(policy: settings.policy, limits: settings.limits, seed: random.next())
     writer = TableWriter(
-      TableWriter.Desk(table: table, paths: [path], interfaces: interfaces), inbox: inbox,
+      TableWriter.Desk(table: table, keepers: [keeper], network: network), inbox: inbox,
       announcements: announcements, log: log)
 
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)

@@ -11,16 +11,16 @@ import Synchronization
 final class TableWriter: Service {
   struct Desk: ~Copyable {
     var table: FlowTable
-    let paths: [any MarkingPath]
-    let interfaces: InterfaceKeeper
+    let keepers: [any PathKeeper]
+    let network: NetworkKeeper
     var batch = ChangeBatch()
     var refusals = ComplaintLimit()
     var reportedRefusedMarks: UInt64 = 0
 
-    init(table: consuming FlowTable, paths: [any MarkingPath], interfaces: InterfaceKeeper) {
+    init(table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper) {
       self.table = table
-      self.paths = paths
-      self.interfaces = interfaces
+      self.keepers = keepers
+      self.network = network
     }
   }
 
@@ -58,13 +58,13 @@ final class TableWriter: Service {
     var events: ContiguousArray<FlowEvent> = []
     var nextCheck = Moment.now().monotonic
     while true {
-      waitForWork(desk.interfaces.descriptor)
-      desk.interfaces.update()
+      waitForWork(desk)
+      keepUp(&desk)
       let isOpen = inbox.take(into: &events)
       let now = Moment.now()
       for event in events {
         let outcome = desk.table.apply(
-          event, at: now, localAddresses: desk.interfaces.localAddresses, into: &desk.batch)
+          event, at: now, localAddresses: desk.network.localAddresses, into: &desk.batch)
         if outcome == .refusedFull {
           desk.refusals.report(
             log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\(event.flow)"])
@@ -78,23 +78,31 @@ final class TableWriter: Service {
       }
       if !isOpen { desk.table.endAll(at: now, into: &desk.batch) }
       flush(&desk)
-      if !isOpen { return }
+      if !isOpen {
+        for keeper in desk.keepers { keeper.finish() }
+        return
+      }
     }
   }
 
-  /// Returns when events wait, interfaces have changed, or it is time to check.
-  private func waitForWork(_ interfaces: Int32) {
-    var ready = [
-      pollfd(fd: inbox.descriptor, events: Int16(POLLIN), revents: 0),
-      pollfd(fd: interfaces, events: Int16(POLLIN), revents: 0),
-    ]
-    _ = poll(&ready, nfds_t(ready.count), Self.checkPeriod)
+  /// Returns when events wait, something has happened to interfaces or rules, or it is time to look.
+  private func waitForWork(_ desk: borrowing Desk) {
+    let watched = [inbox.descriptor, desk.network.descriptor] + desk.keepers.compactMap(\.descriptor)
+    var ready = watched.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+    _ = poll(&ready, nfds_t(ready.count), desk.keepers.compactMap(\.period).min() ?? Self.checkPeriod)
+  }
+
+  private func keepUp(_ desk: inout Desk) {
+    if desk.network.update() {
+      for keeper in desk.keepers { keeper.interfacesChanged(desk.network.interfaces) }
+    }
+    for keeper in desk.keepers { keeper.tend(desk.table) }
   }
 
   private func readUsage(_ desk: inout Desk, at now: Moment) {
-    for path in desk.paths {
+    for keeper in desk.keepers {
       do {
-        try path.readUsage { key, usage in desk.table.note(usage, of: key, at: now) }
+        try keeper.path.readUsage { key, usage in desk.table.note(usage, of: key, at: now) }
       } catch {
         log.error("cannot see which flows are silent", metadata: ["error": "\(error)"])
       }
@@ -104,7 +112,7 @@ final class TableWriter: Service {
   /// First the kernel, then the announcements: a flow is marked before anybody is told of it.
   private func flush(_ desk: inout Desk) {
     if desk.batch.isEmpty { return }
-    for path in desk.paths { path.apply(&desk.batch) }
+    for keeper in desk.keepers { keeper.path.apply(&desk.batch) }
     for change in desk.batch.changes {
       guard let failure = change.failure else { continue }
       desk.refusals.report(

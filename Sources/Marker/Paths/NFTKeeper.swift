@@ -1,0 +1,65 @@
+import Flow
+import Linux
+import Logging
+import NFT
+
+/// Keeps the nft path's table in place: puts it back when somebody flushes the ruleset, and has it serve the packet
+/// marks that others set.
+final class NFTKeeper: PathKeeper {
+  private let nft: NFTPath
+  private let watch: NFTWatch
+  private let log: Logger
+
+  init(_ interfaces: [String], maxFlows: Int, log: Logger) throws {
+    var random = SystemRandomNumberGenerator()
+    nft = try NFTPath(interfaces: interfaces, flowLimit: UInt32(maxFlows), seed: random.next())
+    watch = try NFTWatch(for: nft)
+    self.log = log
+    log.info(
+      "marking", metadata: ["interface": "\(interfaces.joined(separator: " "))", "path": "nft", "table": "inet marker"])
+  }
+
+  var path: any MarkingPath { nft }
+  var descriptor: Int32? { watch.descriptor }
+  /// Packets with a packet mark that was never seen before are served a period later.
+  var period: Int32? { 1000 }
+
+  func tend(_ table: borrowing FlowTable) {
+    do {
+      switch try watch.check() {
+      case .nothing: if nft.isLost { try restore(table, by: nil) }
+      case .harmed(let changer): try restore(table, by: changer)
+      case .missed:
+        let isThere = try nft.isThere()
+        if nft.isLost || !isThere { try restore(table, by: nil) }
+      }
+      if table.count > 0, try nft.learnPacketMarks() > 0, nft.packetMarksExceedLimit {
+        log.warning("more packet marks are in use here than can be kept; packets with others pass unmarked")
+      }
+    } catch {
+      log.error("cannot keep the nft table", metadata: ["error": "\(error)"])
+    }
+  }
+
+  /// Rules name interfaces and hold for whatever has the name.
+  func interfacesChanged(_ interfaces: [Interface]) {}
+
+  func finish() {
+    do throws(PathError) {
+      try nft.detach()
+    } catch {
+      log.error("the nft table stays; `nft delete table inet marker` removes it", metadata: ["error": "\(error)"])
+    }
+  }
+
+  private func restore(_ table: borrowing FlowTable, by changer: NFTWatch.Changer?) throws(PathError) {
+    try nft.restore { body in
+      table.forEach { flow in
+        if let mark = flow.mark { body(flow.key, mark, flow.usage) }
+      }
+    }
+    log.warning(
+      "somebody removed our nft rules; they are back",
+      metadata: ["by": "\(changer?.description ?? "unknown")", "flows": "\(table.count)", "times": "\(nft.restorations)"])
+  }
+}

@@ -1,0 +1,23 @@
+import Flow
+import Linux
+
+/// A marking path with what keeps it in place while interfaces come and go and others change the host's rules. Used by
+/// the table's writer only.
+protocol PathKeeper: AnyObject {
+  var path: any MarkingPath { get }
+
+  /// Readable when there is something to look at; nil where interfaces are all that matters.
+  var descriptor: Int32? { get }
+
+  /// How often `tend` wants to be called besides; nil for not at all. Milliseconds.
+  var period: Int32? { get }
+
+  /// Looks at what has happened and mends it.
+  func tend(_ table: borrowing FlowTable)
+
+  /// Interfaces have come, gone or changed their names.
+  func interfacesChanged(_ interfaces: [Interface])
+
+  /// Takes the marks away: the daemon stops.
+  func finish()
+}
