@@ -121,7 +121,7 @@ private func benchNFTThroughput() throws {
 
 private func ratio(_ a: Double, _ b: Double) -> Double { (a / b * 1000).rounded() / 1000 }
 
-/// Small UDP packets into a device that discards them: CPU time of the sender a packet.
+/// Small UDP packets over the pair: CPU time of the sender a packet, the best of seven rounds that alternate.
 private func benchNFTPackets() throws {
   func lab(isMarked: Bool, flows: Int) throws -> (VethPair, NFTPath) {
     let lab = try NFTLab()
@@ -169,7 +169,7 @@ private func blastKey(_ remote: String) throws -> FlowKey {
 
 /// Nanoseconds of CPU time that one small datagram takes in the sending thread.
 private func blast(_ pair: VethPair, _ key: FlowKey) throws -> Double {
-  // What arrives costs the far side nothing: it has no route for it and is not asked to answer.
+  // The far end's work, which includes refusing the datagram, is in the figure of every case alike.
   let socket = try LabSocket(.udp, in: pair.near, bound: key.local)
   try socket.connect(to: key.remote)
   let bytes = [UInt8](repeating: 0, count: 64)

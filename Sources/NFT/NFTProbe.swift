@@ -32,10 +32,12 @@ extension NFTPath {
     do {
       return try inPrivateNamespace { () throws(SystemError) -> ProbeReport in try probeHere() }
     } catch {
-      let need =
-        error.code == EPERM
-        ? "; trying it takes CAP_SYS_ADMIN, for a network namespace of its own"
-        : error.code == EOPNOTSUPP ? "; trying it takes veth (CONFIG_VETH, module veth)" : ""
+      let need: String =
+        switch error.code {
+        case EPERM: "; trying it takes CAP_NET_ADMIN, and CAP_SYS_ADMIN for a network namespace of its own"
+        case EOPNOTSUPP: "; trying it takes veth (CONFIG_VETH, module veth)"
+        default: ""
+        }
       return ProbeReport(all: .untried("\(error)\(need)"))
     }
   }
