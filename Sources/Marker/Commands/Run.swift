@@ -27,7 +27,8 @@ struct Run: AsyncParsableCommand {
   var strategy = Strategy.label
 
   @Option(
-    help: "How marks get into packets: `tc`, by eBPF, `nft`, by nftables, or `auto`, the best that works here.")
+    help:
+      "How marks get into packets: `tc`, by eBPF, `nft`, by nftables, or `auto`, the best that works here.")
   var path = PathChoice.auto
 
   @Option(help: "Read flows from this named pipe, which is made if missing. Repeat for several.")
@@ -102,7 +103,10 @@ struct Run: AsyncParsableCommand {
   }
 
   private var codePoints: CodePointMap {
-    get throws(CodePointMapError) { try dscpMap.map { text throws(CodePointMapError) in try CodePointMap(dscpPreset, adding: text) } ?? CodePointMap(dscpPreset) }
+    get throws(CodePointMapError) {
+      try dscpMap.map { text throws(CodePointMapError) in try CodePointMap(dscpPreset, adding: text) }
+        ?? CodePointMap(dscpPreset)
+    }
   }
 
   private var settings: Settings {

@@ -16,7 +16,8 @@ final class NFTKeeper: PathKeeper {
     watch = try NFTWatch(for: nft)
     self.log = log
     log.info(
-      "marking", metadata: ["interface": "\(interfaces.joined(separator: " "))", "path": "nft", "table": "inet marker"])
+      "marking",
+      metadata: ["interface": "\(interfaces.joined(separator: " "))", "path": "nft", "table": "inet marker"])
   }
 
   var path: any MarkingPath { nft }
@@ -48,7 +49,8 @@ final class NFTKeeper: PathKeeper {
     do throws(PathError) {
       try nft.detach()
     } catch {
-      log.error("the nft table stays; `nft delete table inet marker` removes it", metadata: ["error": "\(error)"])
+      log.error(
+        "the nft table stays; `nft delete table inet marker` removes it", metadata: ["error": "\(error)"])
     }
   }
 
@@ -60,6 +62,9 @@ final class NFTKeeper: PathKeeper {
     }
     log.warning(
       "somebody removed our nft rules; they are back",
-      metadata: ["by": "\(changer?.description ?? "unknown")", "flows": "\(table.count)", "times": "\(nft.restorations)"])
+      metadata: [
+        "by": "\(changer?.description ?? "unknown")", "flows": "\(table.count)",
+        "times": "\(nft.restorations)",
+      ])
   }
 }

@@ -41,11 +41,14 @@ struct PathSelection {
     var reasons: [String] = []
     for kind in preference {
       do {
-        if let reason = reasons.last { log.warning("trying another path", metadata: ["instead": "\(reason)"]) }
+        if let reason = reasons.last {
+          log.warning("trying another path", metadata: ["instead": "\(reason)"])
+        }
         switch kind {
         case .tc:
           return try TCKeeper(
-            settings.interfaces, interfaces: interfaces, maxFlows: settings.limits.maxFlows, hook: settings.tcHook,
+            settings.interfaces, interfaces: interfaces, maxFlows: settings.limits.maxFlows,
+            hook: settings.tcHook,
             log: log)
         case .nft:
           try checkNFT()

@@ -12,7 +12,8 @@ final class TCKeeper: PathKeeper {
   private var missing: Set<String> = []
 
   /// Loads the programs and attaches them.
-  init(_ names: [String], interfaces: [Interface], maxFlows: Int, hook: TCHook?, log: Logger) throws(BPFError) {
+  init(_ names: [String], interfaces: [Interface], maxFlows: Int, hook: TCHook?, log: Logger) throws(BPFError)
+  {
     self.names = names
     self.log = log
     tc = try TCPath(maxFlows: maxFlows, hook: hook)
