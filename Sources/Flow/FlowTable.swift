@@ -67,7 +67,7 @@ public struct FlowTable: ~Copyable {
   }
 
   /// Calls `body` with every flow, in no particular order.
-  public func forEach(_ body: (Flow) -> Void) {
+  public func forEachFlow(_ body: (Flow) -> Void) {
     for position in 0..<store.count { body(store[position]) }
   }
 

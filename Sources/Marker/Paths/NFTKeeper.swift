@@ -56,7 +56,7 @@ final class NFTKeeper: PathKeeper {
 
   private func restore(_ table: borrowing FlowTable, by changer: NFTWatch.Changer?) throws(PathError) {
     try nft.restore { body in
-      table.forEach { flow in
+      table.forEachFlow { flow in
         if let mark = flow.mark { body(flow.key, mark, flow.usage) }
       }
     }
