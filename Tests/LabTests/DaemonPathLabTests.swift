@@ -1,0 +1,147 @@
+import Flow
+import Glibc
+import Lab
+import Linux
+import Testing
+
+private let near4 = "192.0.2.1"
+private let far4 = "192.0.2.2"
+
+/// The daemon by each path and strategy, judged on the far side.
+@Suite(.enabled(if: geteuid() == 0, "needs root")) struct DaemonPathLabTests {
+  private func start(_ options: String, _ pair: VethPair) throws -> MarkerProcess {
+    try MarkerProcess("--interface near0 --pipe PIPE --no-remote-fireflies \(options)", in: pair.near)
+  }
+
+  private func tell(_ marker: MarkerProcess, _ state: String, _ flow: Conversation, _ tag: String = "2 17") throws {
+    let (local, remote) = (flow.key.local, flow.key.remote)
+    try marker.tell(
+      "\(state) \(flow.key.transport.name) \(local.address) \(local.port) \(remote.address) \(remote.port) \(tag)\n")
+  }
+
+  /// What the far side sees of a datagram; asked again until it is as wanted, because a pipe has no answer.
+  private func sees(_ pair: VethPair, _ flow: Conversation, _ wanted: (Frame) -> Bool) throws -> Bool {
+    for _ in 0..<40 {
+      let capture = try Capture("far0", in: pair.far)
+      try flow.near.send([1, 2, 3])
+      let frames = try capture.frames(quiet: 50).of(flow.key)
+      if frames.count == 1, wanted(frames[0]) { return true }
+    }
+    return false
+  }
+
+  @Test(arguments: ["nft", "tc"]) func codePoints(path: String) throws {
+    let pair = try VethPair()
+    let marker = try start("--strategy dscp --path \(path)", pair)
+    let ours = try Conversation.udp(pair, ipv4: true)
+    let other = try Conversation.udp(pair, ipv4: true)
+    let ipv6 = try Conversation.udp(pair)
+    try tell(marker, "start", ours)
+    try tell(marker, "start", ipv6)
+    #expect(try sees(pair, ours) { $0.dscp == 11 && $0.checksumsAreRight == true })
+    #expect(try sees(pair, other) { $0.trafficClass == 0 })
+    #expect(try sees(pair, ipv6) { $0.trafficClass == 0 && $0.flowLabel & ~FlowLabel.entropyMask != 0x10044 })
+    let capture = try Capture("far0", in: pair.far)
+    for tos in [0, 1, 2, 3, 46 << 2, 46 << 2 | 1, 10 << 2 | 3] as [Int32] {
+      try ours.near.set(Int32(IPPROTO_IP), Int32(IP_TOS), tos)
+      try ours.near.send([1])
+    }
+    // Only where none was set; ECN as it was.
+    let seen = try capture.frames().of(ours.key)
+    #expect(seen.map(\.trafficClass) == [44, 45, 46, 47, 184, 185, 43])
+    #expect(seen.allSatisfy { $0.checksumsAreRight == true })
+    try tell(marker, "end", ours)
+    try ours.near.set(Int32(IPPROTO_IP), Int32(IP_TOS), 0)
+    #expect(try sees(pair, ours) { $0.trafficClass == 0 })
+    #expect(marker.stop() == 0)
+    #expect(try pair.near.shell("nft list tables") == "")
+  }
+
+  @Test(arguments: ["nft", "tc"]) func aTransferByDSCP(path: String) throws {
+    let pair = try VethPair()
+    let marker = try start("--strategy dscp --path \(path) --dscp-map 'cms/Analysis Input=33' --dscp-overwrite", pair)
+    let ours = try Conversation.tcp(pair, ipv4: true)
+    try tell(marker, "start", ours, "3 14")
+    #expect(marker.waitForLog("] ready"))
+    usleep(100_000)
+    let capture = try Capture("far0", in: pair.far)
+    try ours.transfer(2_000_000)
+    let frames = try capture.frames()
+    #expect(try capture.dropped() == 0)
+    let marked = frames.of(ours.key)
+    #expect(marked.count > 1300 && marked.allSatisfy { $0.dscp == 33 })
+    #expect(frames.allSatisfy { $0.checksumsAreRight != false })
+  }
+
+  @Test func labelsWithoutBPF() throws {
+    let pair = try VethPair()
+    let marker = try start("--path nft", pair)
+    let ours = try Conversation.udp(pair)
+    try tell(marker, "start", ours, "3 14")
+    #expect(try sees(pair, ours) { $0.flowLabel & ~FlowLabel.entropyMask == 0x30038 && $0.checksumsAreRight == true })
+    #expect(try pair.near.shell("nft list tables") == "table inet marker\n")
+    #expect(marker.stop() == 0)
+    #expect(try pair.near.shell("nft list tables") == "")
+  }
+
+  @Test func aFlushedRulesetIsBackWithinASecond() throws {
+    let pair = try VethPair()
+    let marker = try start("--strategy dscp --path nft", pair)
+    let ours = try Conversation.udp(pair, ipv4: true)
+    try tell(marker, "start", ours)
+    #expect(try sees(pair, ours) { $0.dscp == 11 })
+    try pair.near.shell("nft add table ip theirs && nft flush ruleset && nft add table ip theirs")
+    usleep(1_000_000)
+    let capture = try Capture("far0", in: pair.far)
+    try ours.near.send([1])
+    #expect(try capture.frames().of(ours.key).map(\.dscp) == [11])
+    #expect(marker.waitForLog("somebody removed our nft rules; they are back"))
+    #expect(marker.stop() == 0)
+    #expect(try pair.near.shell("nft list tables") == "table ip theirs\n")
+  }
+
+  @Test func aTableThatAKilledDaemonLeftIsTakenOver() throws {
+    let pair = try VethPair()
+    let first = try start("--strategy dscp --path nft", pair)
+    _ = first.stop(SIGKILL)
+    #expect(try pair.near.shell("nft list tables") == "table inet marker\n")
+    let second = try start("--strategy dscp --path nft", pair)
+    let ours = try Conversation.udp(pair, ipv4: true)
+    try tell(second, "start", ours)
+    #expect(try sees(pair, ours) { $0.dscp == 11 })
+    #expect(second.stop() == 0)
+    #expect(try pair.near.shell("nft list tables") == "")
+  }
+
+  @Test func anExperimentWithoutACodePointIsAnnouncedOnly() throws {
+    let pair = try VethPair()
+    let marker = try start("--strategy dscp", pair)
+    let ours = try Conversation.udp(pair, ipv4: true)
+    // juno: 51 would be network control.
+    try tell(marker, "start", ours, "juno default")
+    #expect(marker.waitForLog("announced only"))
+    #expect(try sees(pair, ours) { $0.trafficClass == 0 })
+  }
+
+  @Test(arguments: [
+    ("--dscp-map 2=64 --strategy dscp", "is not a code point"), ("--dscp-map atals=3 --strategy dscp", "atals"),
+    ("--dscp-preset pool3", "pool3"), ("--path tcp", "tcp"),
+  ])
+  func badOptions(options: String, says: String) throws {
+    let pair = try VethPair()
+    let error = #expect(throws: SystemError.self) { try start(options, pair) }
+    #expect(error?.description.contains(says) == true, "\(String(describing: error))")
+  }
+
+  @Test func nftRefusedMeansTheOtherPathOrAClearError() throws {
+    let pair = try VethPair()
+    // CAP_NET_ADMIN for nft is gone with all others; BPF too: nothing is left, and each path says why.
+    let error = #expect(throws: SystemError.self) {
+      try pair.near.shell(
+        "setpriv --reuid 65534 --clear-groups --bounding-set -all --inh-caps -all "
+          + "\(MarkerProcess.binary) --strategy dscp --interface near0 --pipe /tmp/marker-nobody 2>&1")
+    }
+    let text = error?.description ?? ""
+    #expect(text.contains("nft: ") && text.contains("tc: "), "\(text)")
+  }
+}
