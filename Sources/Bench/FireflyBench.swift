@@ -10,10 +10,11 @@ func benchFireflies() throws {
   let namespace = try NetworkNamespace()
   guard let loopback = Address("::1") else { return }
   let collector = try LabSocket(.udp, in: namespace, bound: Endpoint(loopback, 0))
+  let target = try Collector(host: "::1", port: collector.local.port)
   let emitter = try namespace.run { () throws(SystemError) in
     try Emitter(
       configuration: Emitter.Configuration(
-        host: "dtn1.example.org", collectors: [try! Collector(host: "::1", port: collector.local.port)],
+        host: "dtn1.example.org", collectors: [target],
         remoteEnds: nil),
       applications: ApplicationNames(own: "marker bench"))
   }
@@ -38,7 +39,7 @@ func benchFireflies() throws {
 }
 
 /// Seconds of processor time that this thread has used.
-private func cpuTime() -> Double {
+func cpuTime() -> Double {
   var time = timespec()
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
   return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9

@@ -32,7 +32,12 @@ final class Stream {
     return Double(after.nanoseconds - before.nanoseconds) / Double(max(1, after.runs - before.runs))
   }
 
-  private func fill() throws(SystemError) {
+  /// What the sender gets rid of, gigabits a second.
+  func gigabits() throws(SystemError) -> Double { Double(try fill()) * 8 / Self.duration / 1e9 }
+
+  /// - Returns: bytes sent.
+  @discardableResult
+  private func fill() throws(SystemError) -> Int {
     let sink = far
     let stop = try EventCounter()
     let done = try EventCounter()
@@ -40,11 +45,14 @@ final class Stream {
     reader.start()
     let chunk = [UInt8](repeating: 7, count: 128 << 10)
     let start = Moment.now().monotonic
+    var sent = 0
     while Double(Moment.now().monotonic.microseconds(since: start)) < Self.duration * 1e6 {
       try near.send(chunk)
+      sent += chunk.count
     }
     stop.signal()
     reader.finished.wait()
+    return sent
   }
 }
 

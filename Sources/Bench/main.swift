@@ -4,7 +4,7 @@ import Glibc
 let parts: [(name: String, run: () throws -> Void)] = [
   ("program", benchProgram), ("traffic", benchTraffic), ("daemon", benchDaemon),
   ("fireflies", benchFireflies),
-  ("nft", benchNFT),
+  ("nft", benchNFT), ("packets", benchPackets), ("throughput", benchThroughput),
 ]
 let wanted = Array(CommandLine.arguments.dropFirst())
 for name in wanted where !parts.contains(where: { $0.name == name }) {

@@ -13,10 +13,13 @@ private let far4 = "192.0.2.2"
     try MarkerProcess("--interface near0 --pipe PIPE --no-remote-fireflies \(options)", in: pair.near)
   }
 
-  private func tell(_ marker: MarkerProcess, _ state: String, _ flow: Conversation, _ tag: String = "2 17") throws {
+  private func tell(_ marker: MarkerProcess, _ state: String, _ flow: Conversation, _ tag: String = "2 17")
+    throws
+  {
     let (local, remote) = (flow.key.local, flow.key.remote)
     try marker.tell(
-      "\(state) \(flow.key.transport.name) \(local.address) \(local.port) \(remote.address) \(remote.port) \(tag)\n")
+      "\(state) \(flow.key.transport.name) \(local.address) \(local.port) \(remote.address) \(remote.port) \(tag)\n"
+    )
   }
 
   /// What the far side sees of a datagram; asked again until it is as wanted, because a pipe has no answer.
@@ -59,7 +62,8 @@ private let far4 = "192.0.2.2"
 
   @Test(arguments: ["nft", "tc"]) func aTransferByDSCP(path: String) throws {
     let pair = try VethPair()
-    let marker = try start("--strategy dscp --path \(path) --dscp-map 'cms/Analysis Input=33' --dscp-overwrite", pair)
+    let marker = try start(
+      "--strategy dscp --path \(path) --dscp-map 'cms/Analysis Input=33' --dscp-overwrite", pair)
     let ours = try Conversation.tcp(pair, ipv4: true)
     try tell(marker, "start", ours, "3 14")
     #expect(marker.waitForLog("] ready"))
@@ -78,7 +82,10 @@ private let far4 = "192.0.2.2"
     let marker = try start("--path nft", pair)
     let ours = try Conversation.udp(pair)
     try tell(marker, "start", ours, "3 14")
-    #expect(try sees(pair, ours) { $0.flowLabel & ~FlowLabel.entropyMask == 0x30038 && $0.checksumsAreRight == true })
+    #expect(
+      try sees(pair, ours) {
+        $0.flowLabel & ~FlowLabel.entropyMask == 0x30038 && $0.checksumsAreRight == true
+      })
     #expect(try pair.near.shell("nft list tables") == "table inet marker\n")
     #expect(marker.stop() == 0)
     #expect(try pair.near.shell("nft list tables") == "")
@@ -124,7 +131,8 @@ private let far4 = "192.0.2.2"
   }
 
   @Test(arguments: [
-    ("--dscp-map 2=64 --strategy dscp", "is not a code point"), ("--dscp-map atals=3 --strategy dscp", "atals"),
+    ("--dscp-map 2=64 --strategy dscp", "is not a code point"),
+    ("--dscp-map atals=3 --strategy dscp", "atals"),
     ("--dscp-preset pool3", "pool3"), ("--path tcp", "tcp"),
   ])
   func badOptions(options: String, says: String) throws {
