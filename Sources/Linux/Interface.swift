@@ -7,12 +7,30 @@ public struct Interface: Hashable, Sendable {
   public let name: String
   /// `ARPHRD_…` of <linux/if_arp.h>.
   public let hardwareType: UInt16
+  /// What made it, `bond`, `vlan`, `veth` and so on; empty for hardware.
+  public let kind: String
+  /// The index of the bond, bridge or team that it is a port of; 0 for none.
+  public let master: UInt32
+  /// The index of the interface that it is stacked on; 0 for none. A veth's is its peer, which is no stack.
+  public let lower: UInt32
 
-  public init(index: UInt32, name: String, hardwareType: UInt16) {
+  public init(
+    index: UInt32, name: String, hardwareType: UInt16, kind: String = "", master: UInt32 = 0,
+    lower: UInt32 = 0
+  ) {
     self.index = index
     self.name = name
     self.hardwareType = hardwareType
+    self.kind = kind
+    self.master = master
+    self.lower = lower
   }
+
+  /// Packets that leave through it leave through `lower` next.
+  public var isStacked: Bool { lower != 0 && ["vlan", "macvlan", "ipvlan"].contains(kind) }
+
+  /// Packets that leave through it leave through one of its ports next.
+  public var isBond: Bool { kind == "bond" || kind == "team" }
 
   /// What stands before the IP header of a packet that leaves through the interface.
   public enum LinkHeader: Sendable {
@@ -48,8 +66,14 @@ public struct Interface: Hashable, Sendable {
     let message = payload.loadUnaligned(as: ifinfomsg.self)
     let attributes = NetlinkAttributes(payload, after: MemoryLayout<ifinfomsg>.size)
     guard let name = attributes[Int(IFLA_IFNAME)] else { return nil }
+    let kind = attributes[Int(IFLA_LINKINFO)].flatMap { NetlinkAttributes($0, after: 0)[Int(IFLA_INFO_KIND)] }
+    func index(_ type: Int) -> UInt32 {
+      attributes[type].flatMap { $0.count == 4 ? $0.loadUnaligned(as: UInt32.self) : nil } ?? 0
+    }
     self.init(
       index: UInt32(message.ifi_index), name: String(decoding: name.prefix { $0 != 0 }, as: UTF8.self),
-      hardwareType: message.ifi_type)
+      hardwareType: message.ifi_type,
+      kind: kind.map { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) } ?? "",
+      master: index(Int(IFLA_MASTER)), lower: index(Int(IFLA_LINK)))
   }
 }

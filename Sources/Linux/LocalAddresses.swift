@@ -2,21 +2,31 @@ internal import CLinux
 public import Flow
 internal import Glibc
 
-/// The addresses of this host, in this namespace.
-public enum LocalAddresses {
-  public static func all() throws(SystemError) -> Set<Address> {
+/// An address of this host, and the interface that it is on.
+public struct LocalAddress: Hashable, Sendable {
+  public let address: Address
+  public let interface: UInt32
+  /// Valid everywhere, as far as the kernel knows (`RT_SCOPE_UNIVERSE`): not link-local, not the loopback's.
+  public let isGlobal: Bool
+
+  /// Every address in this namespace.
+  public static func all() throws(SystemError) -> [LocalAddress] {
     let socket = try NetlinkSocket(family: Int32(NETLINK_ROUTE))
-    var found: Set<Address> = []
+    var found: Set<LocalAddress> = []
     try socket.dump(type: Int32(RTM_GETADDR), ifaddrmsg()) { type, payload in
       guard Int32(type) == Int32(RTM_NEWADDR), payload.count >= MemoryLayout<ifaddrmsg>.size else { return }
+      let message = payload.loadUnaligned(as: ifaddrmsg.self)
       let attributes = NetlinkAttributes(payload, after: MemoryLayout<ifaddrmsg>.size)
       // On a point-to-point link IFA_ADDRESS is the peer's and IFA_LOCAL ours; IPv6 elsewhere has no IFA_LOCAL.
       if let bytes = attributes[Int(IFA_LOCAL)] ?? attributes[Int(IFA_ADDRESS)], let address = Address(bytes)
       {
-        found.insert(address)
+        found.insert(
+          LocalAddress(
+            address: address, interface: message.ifa_index,
+            isGlobal: Int(message.ifa_scope) == Int(RT_SCOPE_UNIVERSE.rawValue)))
       }
     }
-    return found
+    return Array(found)
   }
 }
 

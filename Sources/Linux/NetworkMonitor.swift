@@ -1,14 +1,17 @@
 internal import CLinux
 internal import Glibc
 
-/// Tells when interfaces or addresses of this namespace change. One thread uses it.
+/// Tells when interfaces, addresses or routes of this namespace change. One thread uses it.
 public final class NetworkMonitor: Sendable {
   private let socket: NetlinkSocket
 
-  public init() throws(SystemError) {
+  /// - Parameter watchesRoutes: whether routes matter; a router has very many, which change all the time.
+  public init(watchesRoutes: Bool = false) throws(SystemError) {
     socket = try NetlinkSocket(
       family: Int32(NETLINK_ROUTE),
-      groups: UInt32(RTMGRP_LINK) | UInt32(RTMGRP_IPV4_IFADDR) | UInt32(RTMGRP_IPV6_IFADDR))
+      groups: UInt32(
+        RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
+          | (watchesRoutes ? RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE : 0)))
   }
 
   /// Readable when something has changed.
@@ -18,6 +21,7 @@ public final class NetworkMonitor: Sendable {
   public struct Changes: Sendable {
     public var links = false
     public var addresses = false
+    public var routes = false
   }
 
   public func changes() throws(SystemError) -> Changes {
@@ -26,9 +30,10 @@ public final class NetworkMonitor: Sendable {
       switch Int32(type) {
       case Int32(RTM_NEWLINK), Int32(RTM_DELLINK): changes.links = true
       case Int32(RTM_NEWADDR), Int32(RTM_DELADDR): changes.addresses = true
+      case Int32(RTM_NEWROUTE), Int32(RTM_DELROUTE): changes.routes = true
       default: break
       }
     }
-    return complete ? changes : Changes(links: true, addresses: true)
+    return complete ? changes : Changes(links: true, addresses: true, routes: true)
   }
 }

@@ -24,7 +24,7 @@ public final class NFTPath: MarkingPath {
   let table: TableName
   /// The mark words with a chain, and how many flows use each.
   var words: [UInt32: Int] = [:]
-  private let interfaces: [String]?
+  private var interfaces: [String]?
   private let flowLimit: UInt32
   /// Keys the hash that gives entropy to packets without a label.
   private let seed: UInt32
@@ -44,9 +44,7 @@ public final class NFTPath: MarkingPath {
     interfaces: [String]? = nil, flowLimit: UInt32 = 0, seed: UInt32,
     table: TableName = .marker, flows: Flows = { _ in }
   ) throws(PathError) {
-    for name in interfaces ?? [] where name.utf8.count >= Int(IF_NAMESIZE) || name.isEmpty {
-      throw PathError(.nft, "\"\(name)\" is not the name of an interface: it has 1 to 15 characters")
-    }
+    try Self.check(interfaces ?? [])
     do { socket = try NFTSocket() } catch { throw PathError(.nft, Self.explain(error)) }
     self.interfaces = interfaces
     self.flowLimit = flowLimit
@@ -87,6 +85,31 @@ public final class NFTPath: MarkingPath {
     if let scope { MarkAll.add(scope, seed: seed, &batch) }
     do { try socket.commit(batch) } catch { throw PathError(.nft, Self.explain(error)) }
     self.words = words
+  }
+
+  /// Marks packets that leave by these interfaces from now on, instead of by those before.
+  ///
+  /// A path that was made for all interfaces stays so.
+  public func setInterfaces(_ names: [String]) throws(PathError) {
+    guard let old = interfaces, old != names else { return }
+    try Self.check(names)
+    var batch = Batch(table)
+    let (gone, come) = (old.filter { !names.contains($0) }, names.filter { !old.contains($0) })
+    if !gone.isEmpty { batch.delete(gone.map(Ruleset.element(ofInterface:))[...], from: Ruleset.interfaces) }
+    if !come.isEmpty { batch.add(come.map(Ruleset.element(ofInterface:))[...], to: Ruleset.interfaces) }
+    interfaces = names
+    // Without the table there is nothing to change: `restore` makes it with these.
+    if isLost { return }
+    do { try socket.commit(batch) } catch {
+      guard error.code == ENOENT else { throw PathError(.nft, Self.explain(error)) }
+      isLost = true
+    }
+  }
+
+  private static func check(_ names: [String]) throws(PathError) {
+    for name in names where name.utf8.count >= Int(IF_NAMESIZE) || name.isEmpty {
+      throw PathError(.nft, "\"\(name)\" is not the name of an interface: it has 1 to 15 characters")
+    }
   }
 
   public func markAll(_ marks: ScopeMarks?) throws(PathError) {

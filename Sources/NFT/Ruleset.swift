@@ -31,6 +31,11 @@ enum Ruleset {
   /// Packet marks that can be served. A host where there are more marks by connection, and has no place for us.
   static let keptLimit = 256
 
+  /// An interface's name as the kernel holds it: 16 bytes with a zero at the end.
+  static func element(ofInterface name: String) -> Element {
+    Element(key: Array(name.utf8.prefix(15)).padded(to: 16))
+  }
+
   /// The sets and chains of an empty table.
   ///
   /// - Parameters:
@@ -57,8 +62,7 @@ enum Ruleset {
     batch.addChain(out, BaseChain())
     if let names {
       batch.addSet(SetDescription(name: interfaces, key: [.interfaceName]))
-      let elements = names.map { Element(key: Array($0.utf8.prefix(15)).padded(to: 16)) }
-      batch.add(elements[...], to: interfaces)
+      batch.add(names.map(element(ofInterface:))[...], to: interfaces)
       batch.addRule(
         out,
         [

@@ -53,6 +53,11 @@ public final class MarkerProcess: Sendable {
     }
   }
 
+  /// How many descriptors it has open.
+  public var openDescriptors: Int {
+    get throws(SystemError) { Int(try shell("ls /proc/\(pid)/fd | wc -l").filter(\.isNumber)) ?? 0 }
+  }
+
   /// Writes to its pipe.
   public func tell(_ lines: String) throws(SystemError) {
     let fd = try Descriptor("open", pipe) { open(pipe, O_WRONLY | O_CLOEXEC) }

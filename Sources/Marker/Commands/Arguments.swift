@@ -4,6 +4,7 @@ public import XDP
 
 // The raw values are the words of the command line.
 extension CodePointMap.Preset: ExpressibleByArgument {}
+extension InterfaceSelection.Discovery: ExpressibleByArgument {}
 extension LabelEntropy: ExpressibleByArgument {}
 extension PathChoice: ExpressibleByArgument {}
 extension Strategy: ExpressibleByArgument {}

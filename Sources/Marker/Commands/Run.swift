@@ -17,8 +17,13 @@ struct Run: AsyncParsableCommand {
 
   @Option(
     name: [.long, .customShort("i")],
-    help: "Mark packets that leave through this interface. Repeat for several. It may vanish and return.")
+    help:
+      "Mark packets that leave through this interface, or those that fit a pattern such as 'eth*'. Repeat for several. They may vanish and return."
+  )
   var interface: [String] = []
+
+  @Option(help: "Mark on interfaces that a default route leads through, or that have a global address.")
+  var discover: InterfaceSelection.Discovery?
 
   @Option(
     help: ArgumentHelp(
@@ -80,9 +85,10 @@ struct Run: AsyncParsableCommand {
   var logLevel = LogLevel.info
 
   func validate() throws {
-    guard !interface.isEmpty else {
+    guard !interface.isEmpty || discover != nil else {
       throw ValidationError(
-        "no --interface: name at least one that traffic leaves through, as `ip link` lists them")
+        "no --interface: name at least one that traffic leaves through, as `ip link` lists them, or use --discover"
+      )
     }
     guard (1...16_000_000).contains(maxFlows) else {
       throw ValidationError("--max-flows is 1 to 16000000, not \(maxFlows)")
@@ -112,7 +118,8 @@ struct Run: AsyncParsableCommand {
   private var settings: Settings {
     get throws {
       Settings(
-        interfaces: interface, strategy: strategy, path: path, entropy: entropy, codePoints: try codePoints,
+        interfaces: InterfaceSelection(names: interface, discovery: discover), strategy: strategy, path: path,
+        entropy: entropy, codePoints: try codePoints,
         onlyIfUnset: !dscpOverwrite, tcHook: tcHook, pipes: pipe, collectors: collector,
         announcesToRemoteEnds: !noRemoteFireflies,
         limits: FlowTable.Limits(maxFlows: maxFlows, idleTimeout: Int64(idleTimeout) * 1_000_000))

@@ -9,7 +9,7 @@ import XDP
 
 /// What the daemon is to do, however it was said.
 struct Settings: Sendable {
-  var interfaces: [String]
+  var interfaces: InterfaceSelection
   var strategy = Strategy.label
   var path = PathChoice.auto
   var entropy = LabelEntropy.kernel
@@ -47,8 +47,8 @@ struct Daemon {
     let inbox = try BoundedQueue<FlowEvent>(capacity: Self.queueCapacity)
     let announcements = try BoundedQueue<Announcement>(capacity: Self.queueCapacity)
 
-    let network = try NetworkKeeper(required: settings.interfaces, log: log)
-    let keeper = try PathSelection(settings: settings, interfaces: network.interfaces, log: log).keeper()
+    let network = try NetworkKeeper(settings.interfaces, log: log)
+    let keeper = try PathSelection(settings: settings, interfaces: network.selected, log: log).keeper()
     var random = SystemRandomNumberGenerator()
     let table = FlowTable(policy: settings.policy, limits: settings.limits, seed: random.next())
     writer = TableWriter(

@@ -94,7 +94,7 @@ final class TableWriter: Service {
 
   private func keepUp(_ desk: inout Desk) {
     if desk.network.update() {
-      for keeper in desk.keepers { keeper.interfacesChanged(desk.network.interfaces) }
+      for keeper in desk.keepers { keeper.interfacesChanged(desk.network.selected) }
     }
     for keeper in desk.keepers { keeper.tend(desk.table) }
   }

@@ -10,14 +10,12 @@ final class NFTKeeper: PathKeeper {
   private let watch: NFTWatch
   private let log: Logger
 
-  init(_ interfaces: [String], maxFlows: Int, log: Logger) throws {
+  init(_ selected: [Interface], maxFlows: Int, log: Logger) throws {
     var random = SystemRandomNumberGenerator()
-    nft = try NFTPath(interfaces: interfaces, flowLimit: UInt32(maxFlows), seed: random.next())
+    nft = try NFTPath(interfaces: selected.map(\.name), flowLimit: UInt32(maxFlows), seed: random.next())
     watch = try NFTWatch(for: nft)
     self.log = log
-    log.info(
-      "marking",
-      metadata: ["interface": "\(interfaces.joined(separator: " "))", "path": "nft", "table": "inet marker"])
+    report(selected)
   }
 
   var path: any MarkingPath { nft }
@@ -42,8 +40,14 @@ final class NFTKeeper: PathKeeper {
     }
   }
 
-  /// Rules name interfaces and hold for whatever has the name.
-  func interfacesChanged(_ interfaces: [Interface]) {}
+  func interfacesChanged(_ selected: [Interface]) {
+    do throws(PathError) {
+      try nft.setInterfaces(selected.map(\.name))
+      report(selected)
+    } catch {
+      log.error("cannot change the interfaces in the nft table", metadata: ["error": "\(error)"])
+    }
+  }
 
   func finish() {
     do throws(PathError) {
@@ -51,6 +55,13 @@ final class NFTKeeper: PathKeeper {
     } catch {
       log.error(
         "the nft table stays; `nft delete table inet marker` removes it", metadata: ["error": "\(error)"])
+    }
+  }
+
+  private func report(_ selected: [Interface]) {
+    for interface in selected {
+      log.info(
+        "marking", metadata: ["interface": "\(interface.name)", "path": "nft", "table": "inet marker"])
     }
   }
 

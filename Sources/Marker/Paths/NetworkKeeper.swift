@@ -3,41 +3,87 @@ import Linux
 import Logging
 import XDP
 
-/// Knows this host's interfaces and addresses, as they change.
+/// Knows this host's addresses, and which of its interfaces are to be marked on, as they change.
 final class NetworkKeeper {
+  private let selection: InterfaceSelection
   private let monitor: NetworkMonitor
   private let log: Logger
-  private(set) var interfaces: [Interface]
-  private(set) var localAddresses: Set<Address>
+  private(set) var localAddresses: Set<Address> = []
+  private var chosen = InterfaceSelection.Result()
+  private var facts = InterfaceSelection.Facts()
 
-  /// - Parameter required: names of interfaces that must be there.
-  init(required: [String], log: Logger) throws {
-    // Before the first look, so that nothing happens unseen between the two.
-    monitor = try NetworkMonitor()
-    interfaces = try Interface.all()
-    localAddresses = try LocalAddresses.all()
+  /// - Throws: where an interface that is named is not there.
+  init(_ selection: InterfaceSelection, log: Logger) throws {
+    self.selection = selection
     self.log = log
-    for name in required where !interfaces.contains(where: { $0.name == name }) {
+    // Before the first look, so that nothing happens unseen between the two.
+    monitor = try NetworkMonitor(watchesRoutes: selection.discovery == .defaultRoute)
+    let interfaces = try Interface.all()
+    for name in selection.exactNames where !interfaces.contains(where: { $0.name == name }) {
       throw BPFError.noSuchInterface(name)
+    }
+    try lookAtAddresses()
+    try lookAtRoutes()
+    choose(among: interfaces)
+    if chosen.selected.isEmpty {
+      log.warning("no interface is selected yet; marking begins when one comes", metadata: metadata)
     }
   }
 
-  /// Readable when interfaces or addresses have changed.
+  /// The interfaces to mark on.
+  var selected: [Interface] { chosen.selected }
+
+  /// Readable when something has changed.
   var descriptor: Int32 { monitor.descriptor }
 
   /// Looks at what has changed; what cannot be seen is logged and looked at with the next change.
   ///
-  /// - Returns: whether the interfaces are others than before.
+  /// - Returns: whether other interfaces are selected than before.
   func update() -> Bool {
     do throws(SystemError) {
       let changes = try monitor.changes()
-      if changes.addresses { localAddresses = try LocalAddresses.all() }
-      guard changes.links else { return false }
-      interfaces = try Interface.all()
-      return true
+      guard changes.links || changes.addresses || changes.routes else { return false }
+      if changes.addresses { try lookAtAddresses() }
+      if changes.routes { try lookAtRoutes() }
+      return choose(among: try Interface.all())
     } catch {
       log.error("cannot look at the network interfaces", metadata: ["error": "\(error)"])
       return false
     }
+  }
+
+  @discardableResult
+  private func choose(among interfaces: [Interface]) -> Bool {
+    let before = chosen
+    chosen = selection.select(among: interfaces, facts)
+    guard chosen != before else { return false }
+    for cover in chosen.covered where !before.covered.contains(where: { $0 == cover }) {
+      log.info(
+        "an interface is not marked on itself: its packets pass another that is",
+        metadata: ["interface": "\(cover.interface.name)", "passes": "\(cover.by.name)"])
+    }
+    for gone in before.selected where !chosen.selected.contains(where: { $0.name == gone.name }) {
+      log.warning(
+        "an interface is gone; marking goes on when it returns", metadata: ["interface": "\(gone.name)"])
+    }
+    return chosen.selected != before.selected
+  }
+
+  private func lookAtAddresses() throws(SystemError) {
+    let addresses = try LocalAddress.all()
+    localAddresses = Set(addresses.map(\.address))
+    facts.withGlobalAddress = Set(addresses.filter(\.isGlobal).map(\.interface))
+  }
+
+  private func lookAtRoutes() throws(SystemError) {
+    guard selection.discovery == .defaultRoute else { return }
+    facts.onDefaultRoute = try DefaultRoutes.interfaces()
+  }
+
+  private var metadata: Logger.Metadata {
+    [
+      "names": "\(selection.names.joined(separator: " "))",
+      "discovery": "\(selection.discovery?.rawValue ?? "none")",
+    ]
   }
 }

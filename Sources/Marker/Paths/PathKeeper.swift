@@ -6,7 +6,7 @@ import Linux
 protocol PathKeeper: AnyObject {
   var path: any MarkingPath { get }
 
-  /// Readable when there is something to look at; nil where interfaces are all that matters.
+  /// Readable when there is something to look at; nil for nothing to wait for.
   var descriptor: Int32? { get }
 
   /// How often `tend` wants to be called besides; nil for not at all. Milliseconds.
@@ -15,8 +15,8 @@ protocol PathKeeper: AnyObject {
   /// Looks at what has happened and mends it.
   func tend(_ table: borrowing FlowTable)
 
-  /// Interfaces have come, gone or changed their names.
-  func interfacesChanged(_ interfaces: [Interface])
+  /// Other interfaces are to be marked on than before.
+  func interfacesChanged(_ selected: [Interface])
 
   /// Takes the marks away: the daemon stops.
   func finish()

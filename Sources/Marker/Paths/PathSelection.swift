@@ -47,12 +47,10 @@ struct PathSelection {
         switch kind {
         case .tc:
           return try TCKeeper(
-            settings.interfaces, interfaces: interfaces, maxFlows: settings.limits.maxFlows,
-            hook: settings.tcHook,
-            log: log)
+            interfaces, maxFlows: settings.limits.maxFlows, hook: settings.tcHook, log: log)
         case .nft:
           try checkNFT()
-          return try NFTKeeper(settings.interfaces, maxFlows: settings.limits.maxFlows, log: log)
+          return try NFTKeeper(interfaces, maxFlows: settings.limits.maxFlows, log: log)
         }
       } catch {
         if case BPFError.load(_, let details) = error, !details.isEmpty { log.debug("\(details)") }
