@@ -46,8 +46,8 @@ public struct FlowTable: ~Copyable {
     public var refusedMarks: UInt64 = 0
   }
 
-  private let policy: MarkPolicy
-  private let limits: Limits
+  private var policy: MarkPolicy
+  private var limits: Limits
   private var store: FlowStore
   private var random: UInt64
   public private(set) var counters = Counters()
@@ -135,6 +135,21 @@ public struct FlowTable: ~Copyable {
     }
   }
 
+  /// Decides by another policy from now on, for the flows that are there too. Where a label stays one, so do its entropy
+  /// bits.
+  public mutating func setPolicy(_ policy: MarkPolicy, into batch: inout ChangeBatch) {
+    self.policy = policy
+    for position in 0..<store.count {
+      let flow = store[position]
+      let mark = mark(for: flow.tag, flow.key, entropy: flow.mark?.label?.label.value)
+      store[position].mark = mark
+      change(flow.key, from: flow.mark, to: mark, into: &batch)
+    }
+  }
+
+  /// Keeps to other limits from now on. Flows beyond a lower `maxFlows` stay until they end.
+  public mutating func setLimits(_ limits: Limits) { self.limits = limits }
+
   /// Ends every flow: whoever watched them stops.
   public mutating func endAll(at now: Moment, into batch: inout ChangeBatch) {
     while store.count > 0 { end(store.count - 1, at: now.wall, into: &batch) }
@@ -166,10 +181,15 @@ public struct FlowTable: ~Copyable {
     let mark = mark(for: event.tag, old.key)
     store[position].tag = event.tag
     store[position].mark = mark
-    switch (old.mark, mark) {
-    case (nil, let new?): batch.changes.append(ChangeBatch.Change(.mark, old.key, new))
-    case (_?, let new?): batch.changes.append(ChangeBatch.Change(.remark, old.key, new))
-    case (let stale?, nil): batch.changes.append(ChangeBatch.Change(.unmark, old.key, stale))
+    change(old.key, from: old.mark, to: mark, into: &batch)
+  }
+
+  private func change(_ key: FlowKey, from old: Mark?, to new: Mark?, into batch: inout ChangeBatch) {
+    switch (old, new) {
+    case (nil, let new?): batch.changes.append(ChangeBatch.Change(.mark, key, new))
+    case (let old?, let new?):
+      if new != old { batch.changes.append(ChangeBatch.Change(.remark, key, new)) }
+    case (let old?, nil): batch.changes.append(ChangeBatch.Change(.unmark, key, old))
     case (nil, nil): break
     }
   }
@@ -190,8 +210,9 @@ public struct FlowTable: ~Copyable {
         start: flow.start, end: max(flow.start, time), usage: flow.usage, change: change))
   }
 
-  private mutating func mark(for tag: SciTag, _ key: FlowKey) -> Mark? {
-    switch policy.decide(tag, isIPv4: key.isIPv4, entropy: nextRandom()) {
+  /// - Parameter entropy: nil draws it.
+  private mutating func mark(for tag: SciTag, _ key: FlowKey, entropy: UInt32? = nil) -> Mark? {
+    switch policy.decide(tag, isIPv4: key.isIPv4, entropy: entropy ?? nextRandom()) {
     case .mark(let mark): return mark
     case .notStamped: return nil
     case .refused:

@@ -40,6 +40,20 @@ struct FlowMap: ~Copyable {
       keys[place] = marker_key(key)
       values[place] = marker_value(mark)
     }
+    put(count, refused)
+  }
+
+  /// Sets one flow with what it has counted so far.
+  mutating func set(_ key: FlowKey, _ mark: Mark, counted usage: Usage) throws(SystemError) {
+    keys[0] = marker_key(key)
+    values[0] = marker_value(mark)
+    values[0].packets = usage.packets
+    values[0].bytes = usage.bytes
+    let status = bpf_map_update_elem(map, keys, values, UInt64(BPF_ANY))
+    guard status == 0 else { throw SystemError("bpf_map_update_elem", "\(key)", code: -status) }
+  }
+
+  private mutating func put(_ count: Int, _ refused: (Int, Int32) -> Void) {
     var done = 0
     while hasBatches, done < count {
       var taken = UInt32(count - done)

@@ -87,6 +87,21 @@ public final class TCPath: MarkingPath {
     updateActive()
   }
 
+  /// Marks flows that another path marked until now, and counts on from there.
+  public func takeOver(_ flows: (_ body: (FlowKey, Mark, Usage?) -> Void) -> Void) throws(PathError) {
+    var failure: SystemError?
+    flows { key, mark, usage in
+      do throws(SystemError) {
+        try map.set(key, mark, counted: usage ?? Usage())
+        enter(key)
+      } catch {
+        failure = error
+      }
+    }
+    updateActive()
+    if let failure { throw PathError(.tc, "cannot take over all flows: \(failure)") }
+  }
+
   public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {
     do throws(SystemError) {
       try map.readAll(body)

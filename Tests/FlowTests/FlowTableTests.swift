@@ -166,6 +166,27 @@ private struct Bench: ~Copyable {
     #expect(bench.batch.announcements.first?.end == moment(5).wall)
   }
 
+  @Test func anotherPolicyChangesWhatIsThere() throws {
+    var bench = Bench()
+    bench.apply(.start)
+    let label = try #require(bench.table.flow(key)?.mark?.label?.label)
+    bench.batch.removeAll()
+    bench.table.setPolicy(.label(.kernel), into: &bench.batch)
+    #expect(bench.batch.isEmpty, "the same policy changes nothing")
+    bench.table.setPolicy(.label(.flow), into: &bench.batch)
+    #expect(bench.batch.changes.map(\.action) == [.remark])
+    #expect(bench.batch.changes.first?.mark.label == LabelStamp(label, .flow), "its entropy stays")
+    bench.batch.removeAll()
+    bench.table.setPolicy(MarkPolicy(ipv6: .nothing, ipv4: .nothing), into: &bench.batch)
+    #expect(bench.batch.changes.map(\.action) == [.unmark])
+    bench.batch.removeAll()
+    bench.table.setPolicy(
+      MarkPolicy(ipv6: .codePoint(CodePointMap(), onlyIfUnset: true), ipv4: .nothing), into: &bench.batch)
+    #expect(bench.batch.changes.map(\.action) == [.mark])
+    #expect(bench.batch.changes.first?.mark.codePoint?.codePoint == CodePoint(15))
+    #expect(bench.batch.announcements.isEmpty, "the flow goes on")
+  }
+
   @Test func endAllEndsAll() {
     var bench = Bench()
     for port in 1...100 as ClosedRange<UInt16> {
