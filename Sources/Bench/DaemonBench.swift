@@ -21,18 +21,18 @@ func benchDaemon() throws {
 
   var (rate, idle, perFlow, start) = (Figures(), Figures(), Figures(), Figures())
   for _ in 0..<7 {
-    let before = Moment.now().monotonic
+    let before = MonotonicTime.now()
     let marker = try MarkerProcess(arguments, in: pair.near)
     _ = before
     usleep(300_000)
     let empty = try marker.residentKilobytes
     idle.add(Double(empty) / 1024)
     let map = try FlowsMap()
-    let begin = Moment.now().monotonic
+    let begin = MonotonicTime.now()
     try shell("cat \(file) > \(marker.pipe)")
     let last = key(port: 50_000, remote: UInt64(16 + (count - 1) / 50_000))
     while !map.contains(last) { usleep(200) }
-    let microseconds = Moment.now().monotonic.microseconds(since: begin)
+    let microseconds = MonotonicTime.now().microseconds(since: begin)
     guard map.count == count else {
       print("  LOST: \(map.count) of \(count) flows are in the kernel's map")
       exit(1)
@@ -65,7 +65,7 @@ private func timeToAttach(_ pair: VethPair, _ arguments: String) throws -> Doubl
     "exec \(MarkerProcess.binary) \(arguments.replacing("PIPE", with: "\(folder)/pipe")) 2>/dev/null"
   let index = pair.near.run { if_nametoindex("near0") }
   return try pair.near.run { () throws(SystemError) in
-    let begin = Moment.now().monotonic
+    let begin = MonotonicTime.now()
     let pid = try startShell(command)
     var programs: UInt32 = 0
     while programs == 0 {
@@ -76,7 +76,7 @@ private func timeToAttach(_ pair: VethPair, _ arguments: String) throws -> Doubl
       programs = count
       usleep(50)
     }
-    let milliseconds = Double(Moment.now().monotonic.microseconds(since: begin)) / 1000
+    let milliseconds = Double(MonotonicTime.now().microseconds(since: begin)) / 1000
     kill(pid, SIGTERM)
     waitpid(pid, nil, 0)
     return milliseconds

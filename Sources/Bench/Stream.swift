@@ -44,9 +44,9 @@ final class Stream {
     let reader = SinkThread(sink.descriptor.raw, stop.descriptor, done: done)
     reader.start()
     let chunk = [UInt8](repeating: 7, count: 128 << 10)
-    let start = Moment.now().monotonic
+    let start = MonotonicTime.now()
     var sent = 0
-    while Double(Moment.now().monotonic.microseconds(since: start)) < Self.duration * 1e6 {
+    while Double(MonotonicTime.now().microseconds(since: start)) < Self.duration * 1e6 {
       try near.send(chunk)
       sent += chunk.count
     }

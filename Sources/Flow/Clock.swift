@@ -17,6 +17,11 @@ public struct MonotonicTime: Comparable, Hashable, Sendable {
 
   public static func < (left: Self, right: Self) -> Bool { left.nanoseconds < right.nanoseconds }
 
+  /// Later by so many milliseconds.
+  public func advanced(milliseconds: Int64) -> MonotonicTime {
+    MonotonicTime(nanoseconds: nanoseconds + UInt64(max(milliseconds, 0)) * 1_000_000)
+  }
+
   /// Microseconds that have passed since `earlier`; 0 where it is later.
   public func microseconds(since earlier: MonotonicTime) -> Int64 {
     earlier < self ? Int64((nanoseconds - earlier.nanoseconds) / 1000) : 0

@@ -1,17 +1,24 @@
 public import Flow
 internal import Glibc
 
-extension Moment {
-  /// Both clocks, now. Monotonic time counts from the host's boot and includes sleep.
-  public static func now() -> Moment {
-    var wall = timespec()
-    var boot = timespec()
-    clock_gettime(CLOCK_REALTIME, &wall)
-    clock_gettime(CLOCK_BOOTTIME, &boot)
-    return Moment(
-      wall: WallClockTime(
-        microseconds: Int64(wall.tv_sec) * 1_000_000 + Int64(wall.tv_nsec) / 1000),
-      monotonic: MonotonicTime(
-        nanoseconds: UInt64(boot.tv_sec) * 1_000_000_000 + UInt64(boot.tv_nsec)))
+extension MonotonicTime {
+  /// Counts from the host's boot and includes sleep (CLOCK_BOOTTIME).
+  public static func now() -> MonotonicTime {
+    var time = timespec()
+    clock_gettime(CLOCK_BOOTTIME, &time)
+    return MonotonicTime(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
   }
+}
+
+extension WallClockTime {
+  public static func now() -> WallClockTime {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return WallClockTime(microseconds: Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000)
+  }
+}
+
+extension Moment {
+  /// Both clocks, now.
+  public static func now() -> Moment { Moment(wall: .now(), monotonic: .now()) }
 }

@@ -98,6 +98,19 @@ private struct Ear {
       Set(try ear.fireflies(quiet: 500).compactMap { $0.split(separator: "\"flow-id\"").last }).count == 1000)
   }
 
+  @Test func aWriterThatNeverStopsHoldsUpNobody() throws {
+    let pair = try VethPair()
+    let ear = try Ear(pair)
+    let marker = try MarkerProcess(arguments + " --pipe PIPE2", in: pair.near)
+    // The same flow over and over: refreshed, never announced again.
+    try shell("(timeout 20 yes 'start tcp \(near) 1 \(far) 2 3 14' > \(marker.pipe)) >/dev/null 2>&1 &")
+    #expect(try ear.fireflies().count == 1)
+    try shell("echo 'start tcp \(near) 3 \(far) 4 3 14' > \(marker.pipe)2")
+    #expect(try ear.fireflies().count == 1, "the other pipe is read")
+    #expect(marker.stop() == 0, "and it stops")
+    #expect(try ear.fireflies().count == 2)
+  }
+
   @Test func badLinesAreNamedAndCostNothingElse() throws {
     let pair = try VethPair()
     let ear = try Ear(pair)

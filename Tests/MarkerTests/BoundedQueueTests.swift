@@ -1,3 +1,4 @@
+import Glibc
 import Linux
 import Synchronization
 import Testing
@@ -43,15 +44,33 @@ import Testing
     }
   }
 
-  @Test func closingFreesAProducerThatWaits() async throws {
+  @Test func closingFreesAllProducersThatWait() async throws {
     let queue = try BoundedQueue<Int>(capacity: 1)
     #expect(queue.add([1]))
-    async let waiting: Void = runOnThread(named: "producer") { #expect(!queue.add([2])) }
-    try await Task.sleep(for: .milliseconds(20))
-    queue.close()
-    await waiting
+    let freed = Count()
+    try await withThrowingTaskGroup { group in
+      for _ in 0..<5 {
+        group.addTask {
+          await runOnThread(named: "producer") {
+            if !queue.add([2]) { freed.add() }
+          }
+        }
+      }
+      try await Task.sleep(for: .milliseconds(50))
+      queue.close()
+      for _ in 0..<200 where freed.value < 5 { try await Task.sleep(for: .milliseconds(10)) }
+      #expect(freed.value == 5)
+      guard freed.value == 5 else { exit(1) }  // the threads would never end
+      try await group.waitForAll()
+    }
     var buffer: ContiguousArray<Int> = []
     #expect(queue.take(into: &buffer) && buffer == [1], "what was accepted can still be taken")
     #expect(!queue.take(into: &buffer))
   }
+}
+
+private final class Count: Sendable {
+  private let atomic = Atomic<Int>(0)
+  var value: Int { atomic.load(ordering: .relaxed) }
+  func add() { atomic.add(1, ordering: .relaxed) }
 }

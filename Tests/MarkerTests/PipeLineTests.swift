@@ -69,6 +69,15 @@ private func parse(_ text: String) throws(PipeLineError) -> FlowEvent? {
     }
   }
 
+  @Test func controlCharactersDoNotReachTheLog() {
+    do throws(PipeLineError) {
+      _ = try parse("start\u{1b}[2J tcp")
+      Issue.record("accepted")
+    } catch {
+      #expect(error.description == #"column 1: expected start or end, in "start\u{1b}[2J tcp""#)
+    }
+  }
+
   @Test func bytesThatAreNoText() {
     let bytes: [UInt8] = [0x73, 0xff, 0x00, 0x0d, 0xfe]
     #expect(throws: PipeLineError.self) { try PipeLineParser().parse(bytes.span) }

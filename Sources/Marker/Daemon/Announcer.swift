@@ -20,7 +20,7 @@ final class Announcer: Service {
       repeat {
         self.announcements.wait()
         guard self.announcements.take(into: &batch) else { break }
-        self.emitter.send(batch, at: Moment.now().wall)
+        self.emitter.send(batch, at: WallClockTime.now())
       } while true
       self.emitter.stop()
     }

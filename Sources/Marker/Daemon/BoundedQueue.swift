@@ -39,7 +39,11 @@ final class BoundedQueue<Element: Sendable>: Sendable {
       let result: Bool? = state.withLock { state in
         if waited { state.waiting -= 1 }
         waited = false
-        if state.isClosed { return false }
+        // One signal wakes one producer, which passes it on: there may be room for the next, or nothing to wait for.
+        if state.isClosed {
+          if state.waiting > 0 { drained.signal() }
+          return false
+        }
         guard state.elements.count < capacity else {
           state.waiting += 1
           waited = true
@@ -47,7 +51,6 @@ final class BoundedQueue<Element: Sendable>: Sendable {
         }
         if state.elements.isEmpty { filled.signal() }
         state.elements.append(contentsOf: batch)
-        // One signal wakes one producer: there may be room for the next.
         if state.waiting > 0 { drained.signal() }
         return true
       }

@@ -8,14 +8,14 @@ struct ComplaintLimit {
   /// Microseconds.
   private static let period: Int64 = 10_000_000
 
-  private var periodStart = Moment.now().monotonic
+  private var periodStart = MonotonicTime.now()
   private var reported = 0
   private var suppressed = 0
 
   mutating func report(
     _ log: Logger, _ message: Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata
   ) {
-    let now = Moment.now().monotonic
+    let now = MonotonicTime.now()
     if now.microseconds(since: periodStart) >= Self.period {
       if suppressed > 0 {
         log.warning(

@@ -31,7 +31,7 @@ final class TableWriter: Service {
   private let log: Logger
 
   /// How often counters are read and silent flows looked for. Milliseconds.
-  private static let checkPeriod: Int32 = 30_000
+  private static let checkPeriod: Int64 = 30_000
 
   init(
     _ desk: consuming sending Desk, inbox: BoundedQueue<FlowEvent>, announcements: BoundedQueue<Announcement>,
@@ -56,25 +56,21 @@ final class TableWriter: Service {
 
   private func write(_ desk: inout Desk) {
     var events: ContiguousArray<FlowEvent> = []
-    var nextCheck = Moment.now().monotonic
+    var nextCheck = MonotonicTime.now()
+    var work = PendingWork(desk, inbox)
     while true {
-      waitForWork(desk)
-      keepUp(&desk)
+      work.wait(desk, until: nextCheck)
+      if work.network, desk.network.update() {
+        for keeper in desk.keepers { keeper.interfacesChanged(desk.network.selected) }
+      }
+      for index in work.keepers { desk.keepers[index].tend(desk.table) }
       let isOpen = inbox.take(into: &events)
       let now = Moment.now()
-      for event in events {
-        let outcome = desk.table.apply(
-          event, at: now, localAddresses: desk.network.localAddresses, into: &desk.batch)
-        if outcome == .refusedFull {
-          desk.refusals.report(
-            log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\(event.flow)"])
-        }
-      }
+      for event in events { apply(event, at: now, &desk) }
       if now.monotonic >= nextCheck {
         readUsage(&desk, at: now)
         desk.table.age(at: now, into: &desk.batch)
-        nextCheck = MonotonicTime(
-          nanoseconds: now.monotonic.nanoseconds + UInt64(Self.checkPeriod) * 1_000_000)
+        nextCheck = now.monotonic.advanced(milliseconds: Self.checkPeriod)
       }
       if !isOpen { desk.table.endAll(at: now, into: &desk.batch) }
       flush(&desk)
@@ -85,18 +81,12 @@ final class TableWriter: Service {
     }
   }
 
-  /// Returns when events wait, something has happened to interfaces or rules, or it is time to look.
-  private func waitForWork(_ desk: borrowing Desk) {
-    let watched = [inbox.descriptor, desk.network.descriptor] + desk.keepers.compactMap(\.descriptor)
-    var ready = watched.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-    _ = poll(&ready, nfds_t(ready.count), desk.keepers.compactMap(\.period).min() ?? Self.checkPeriod)
-  }
-
-  private func keepUp(_ desk: inout Desk) {
-    if desk.network.update() {
-      for keeper in desk.keepers { keeper.interfacesChanged(desk.network.selected) }
-    }
-    for keeper in desk.keepers { keeper.tend(desk.table) }
+  private func apply(_ event: FlowEvent, at now: Moment, _ desk: inout Desk) {
+    let outcome = desk.table.apply(
+      event, at: now, localAddresses: desk.network.localAddresses, into: &desk.batch)
+    guard outcome == .refusedFull else { return }
+    desk.refusals.report(
+      log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\(event.flow)"])
   }
 
   private func readUsage(_ desk: inout Desk, at now: Moment) {

@@ -111,7 +111,7 @@ struct PipeLineError: Error, Equatable, CustomStringConvertible {
 
   init(_ line: Span<UInt8>, _ offset: Int, reason: String) {
     let length = min(line.count, Self.excerpt)
-    text = line.text(0..<length) + (length < line.count ? "…" : "")
+    text = line.text(0..<length).printable + (length < line.count ? "…" : "")
     column = offset + 1
     self.reason = reason
   }
@@ -148,6 +148,21 @@ private struct FieldCursor {
 
   /// Space, and tab to carriage return: C's isspace.
   private func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0d).contains(byte) }
+}
+
+extension String {
+  /// With control characters escaped: a line must not steer the terminal that shows the log.
+  fileprivate var printable: String {
+    var text = ""
+    for scalar in unicodeScalars {
+      if scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value) {
+        text += "\\u{\(String(scalar.value, radix: 16))}"
+      } else {
+        text.unicodeScalars.append(scalar)
+      }
+    }
+    return text
+  }
 }
 
 extension Span where Element == UInt8 {

@@ -13,6 +13,8 @@ struct PipeReaders: ~Copyable {
   private var batch: ContiguousArray<FlowEvent> = []
   private var complaints = ComplaintLimit()
   private let batchSize: Int
+  /// Reads of one pipe before others have their turn, each of up to 64 KiB.
+  private static let share = 8
 
   init(count: Int, batchSize: Int) {
     lines = (0..<count).map { _ in Lines() }
@@ -20,14 +22,23 @@ struct PipeReaders: ~Copyable {
     batch.reserveCapacity(batchSize)
   }
 
-  /// Reads a pipe until nothing is left in it.
-  ///
-  /// - Returns: false where the inbox is closed.
+  /// What reading a pipe came to.
+  enum Reading {
+    /// Nothing is left in it: the next edge tells.
+    case empty
+    /// Its share is used up; more may be in it.
+    case more
+    /// The inbox takes nothing any more.
+    case closed
+  }
+
+  /// Reads a pipe until nothing is left in it, but not for ever: a writer that never stops must not keep the others
+  /// waiting.
   mutating func drain(
     _ number: Int, _ fd: Int32, _ path: String, into inbox: BoundedQueue<FlowEvent>, _ log: Logger
-  ) throws(SystemError) -> Bool {
+  ) throws(SystemError) -> Reading {
     let lines = lines[number]
-    while true {
+    for _ in 0..<Self.share {
       let free = lines.buffer.free
       let count = read(fd, free.baseAddress, free.count)
       if count > 0 {
@@ -39,11 +50,12 @@ struct PipeReaders: ~Copyable {
       }
       let isEmpty = count == 0 || count < 0 && errno == EAGAIN
       if isEmpty || batch.count >= batchSize {
-        guard inbox.add(batch) else { return false }
+        guard inbox.add(batch) else { return .closed }
         batch.removeAll(keepingCapacity: true)
       }
-      if isEmpty { return true }
+      if isEmpty { return .empty }
     }
+    return .more
   }
 
   private mutating func take(_ piece: LineBuffer.Piece, _ line: Span<UInt8>, _ path: String, _ log: Logger) {

@@ -50,17 +50,28 @@ final class PipeSource: Service {
 
     var readers = PipeReaders(count: pipes.count, batchSize: Self.batchSize)
     var events = [epoll_event](repeating: epoll_event(), count: pipes.count + 1)
+    // Pipes with more in them than their share: no edge will tell of it again.
+    var waiting: Set<Int> = []
     while true {
-      let ready = try system("epoll_wait") { epoll_wait(poller.raw, &events, Int32(events.count), -1) }
+      let ready = try system("epoll_wait") {
+        epoll_wait(poller.raw, &events, Int32(events.count), waiting.isEmpty ? -1 : 0)
+      }
       for event in events[..<Int(ready)] {
         let number = Int(Int32(truncatingIfNeeded: event.data.u64))
         if number < 0 { return }
+        waiting.insert(number)
+      }
+      for number in waiting {
         let pipe = pipes[number].pipe.descriptor
         let path = pipes[number].pipe.path
         do throws(SystemError) {
-          let isOpen = try readers.drain(number, pipe, path, into: inbox, log)
-          if !isOpen { return }
+          switch try readers.drain(number, pipe, path, into: inbox, log) {
+          case .empty: waiting.remove(number)
+          case .more: break
+          case .closed: return
+          }
         } catch {
+          waiting.remove(number)
           log.error(
             "cannot read a pipe; it is not read any more", metadata: ["pipe": "\(path)", "error": "\(error)"])
         }
