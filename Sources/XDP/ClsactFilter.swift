@@ -9,6 +9,7 @@ internal import Linux
 struct ClsactFilter: ~Copyable {
   private let interface: Interface
   private let priority: UInt32
+  private let programID: UInt32
   /// Whether the qdisc was made here: then it goes with the filter if nobody else has come to use it.
   private let madeQdisc: Bool
 
@@ -39,6 +40,7 @@ struct ClsactFilter: ~Copyable {
       if last == 0 {
         self.interface = interface
         self.priority = priority
+        programID = options.prog_id
         madeQdisc = made == 0
         return
       }
@@ -52,7 +54,9 @@ struct ClsactFilter: ~Copyable {
   deinit {
     var hook = Self.hook(interface, BPF_TC_EGRESS)
     var options = Self.options(priority)
-    // Where the interface is gone, so is the filter.
+    // Where the interface is gone, so is the filter; and one that has taken its place is not this one's to remove.
+    guard bpf_tc_query(&hook, &options) == 0, options.prog_id == programID else { return }
+    options = Self.options(priority)
     _ = bpf_tc_detach(&hook, &options)
     if madeQdisc { Self.removeQdiscIfUnused(interface) }
   }

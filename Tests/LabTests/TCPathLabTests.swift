@@ -196,6 +196,30 @@ extension VethPair {
     #expect(try pair.near.shell("tc filter show dev near0 egress") == "")
   }
 
+  @Test(arguments: TCHook.allCases) func aSecondPathTakesOverWithoutAGap(hook: TCHook) throws {
+    let pair = try VethPair()
+    let ours = try Conversation.udp(pair)
+    let first = try TCPath(maxFlows: 100, hook: hook)
+    _ = try pair.attach(first)
+    _ = try first.set(.mark, ours.key)
+    let capture = try Capture("far0", in: pair.far)
+    for _ in 0..<5 { try ours.near.send([1]) }
+    var usage: Usage?
+    try first.readUsage { if $0 == ours.key { usage = $1 } }
+    let second = try TCPath(maxFlows: 200, hook: hook)
+    let (key, stamp) = (ours.key, try mark())
+    try second.takeOver { body in body(key, stamp, usage) }
+    _ = try pair.attach(second)
+    for _ in 0..<5 { try ours.near.send([1]) }
+    pair.detach(first)
+    for _ in 0..<5 { try ours.near.send([1]) }
+    let labels = try capture.frames().of(ours.key).map { $0.flowLabel & ~FlowLabel.entropyMask }
+    #expect(labels == [UInt32](repeating: bits, count: 15))
+    #expect(try second.set(.unmark, ours.key)?.packets == 15, "it counts on")
+    pair.detach(second)
+    #expect(try pair.near.shell("tc filter show dev near0 egress") == "")
+  }
+
   @Test func ourFirstPriorityTaken() throws {
     let pair = try VethPair()
     let foreign = try ForeignProgram(verdict: -1)
