@@ -2,30 +2,37 @@ import Firefly
 import Flow
 import Linux
 import ServiceLifecycle
+import Synchronization
 
 /// Sends what the table's writer announces, on a thread of its own: fireflies never hold up marking.
 final class Announcer: Service {
   private let announcements: BoundedQueue<Announcement>
-  private let emitter: Emitter
+  private let emitter: Mutex<Emitter>
 
   init(_ announcements: BoundedQueue<Announcement>, emitter: Emitter) {
     self.announcements = announcements
-    self.emitter = emitter
+    self.emitter = Mutex(emitter)
+  }
+
+  /// Sends by another emitter from the next batch on.
+  func setEmitter(_ new: Emitter) {
+    // The old one ends with the batch that it is sending, if any: the thread holds it until then.
+    emitter.withLock { $0 = new }
   }
 
   /// Runs until the queue is closed and empty, which the table's writer does at its end.
   func run() async throws {
     await runOnThread(named: "fireflies") {
       var batch: ContiguousArray<Announcement> = []
-      repeat {
+      while true {
         self.announcements.wait()
-        guard self.announcements.take(into: &batch) else { break }
-        self.emitter.send(batch, at: WallClockTime.now())
-      } while true
-      self.emitter.stop()
+        guard self.announcements.take(into: &batch) else { return }
+        self.emitter.withLock { $0 }.send(batch, at: .now())
+      }
     }
     // The queue may be closed before the group comes to stopping this service, and one that ends by itself counts as
     // failed.
     try await gracefulShutdown()
+    emitter.withLock { $0 }.stop()
   }
 }

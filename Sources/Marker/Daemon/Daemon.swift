@@ -56,7 +56,6 @@ struct Daemon {
       announcements: announcements, log: log)
 
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
-    for pipe in settings.pipes { log.info("reading flows", metadata: ["pipe": "\(pipe)"]) }
 
     let emitter = try Emitter(
       configuration: Emitter.Configuration(

@@ -3,12 +3,16 @@ import Glibc
 import Linux
 import Logging
 
-/// What the pipes' thread keeps between reads: the unfinished line of each pipe, and the events to hand on.
+/// An open pipe, and the line in it that is not finished yet. Used by the pipes' thread only.
+final class PipeReader {
+  let pipe: SharedPipe
+  fileprivate var buffer = LineBuffer()
+
+  init(_ pipe: SharedPipe) { self.pipe = pipe }
+}
+
+/// Reads pipes and hands on what their lines say, many at a time.
 struct PipeReaders: ~Copyable {
-  private final class Lines {
-    var buffer = LineBuffer()
-  }
-  private let lines: [Lines]
   private let parser = PipeLineParser()
   private var batch: ContiguousArray<FlowEvent> = []
   private var complaints = ComplaintLimit()
@@ -16,8 +20,7 @@ struct PipeReaders: ~Copyable {
   /// Reads of one pipe before others have their turn, each of up to 64 KiB.
   private static let share = 8
 
-  init(count: Int, batchSize: Int) {
-    lines = (0..<count).map { _ in Lines() }
+  init(batchSize: Int) {
     self.batchSize = batchSize
     batch.reserveCapacity(batchSize)
   }
@@ -35,16 +38,16 @@ struct PipeReaders: ~Copyable {
   /// Reads a pipe until nothing is left in it, but not for ever: a writer that never stops must not keep the others
   /// waiting.
   mutating func drain(
-    _ number: Int, _ fd: Int32, _ path: String, into inbox: BoundedQueue<FlowEvent>, _ log: Logger
+    _ reader: PipeReader, into inbox: BoundedQueue<FlowEvent>, _ log: Logger
   ) throws(SystemError) -> Reading {
-    let lines = lines[number]
+    let path = reader.pipe.path
     for _ in 0..<Self.share {
-      let free = lines.buffer.free
-      let count = read(fd, free.baseAddress, free.count)
+      let free = reader.buffer.free
+      let count = read(reader.pipe.descriptor, free.baseAddress, free.count)
       if count > 0 {
-        lines.buffer.append(count) { take($0, $1, path, log) }
+        reader.buffer.append(count) { take($0, $1, path, log) }
       } else if count == 0 {
-        lines.buffer.finish { take($0, $1, path, log) }
+        reader.buffer.finish { take($0, $1, path, log) }
       } else if errno != EINTR, errno != EAGAIN {
         throw SystemError("read", path)
       }
