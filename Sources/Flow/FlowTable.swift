@@ -1,6 +1,6 @@
 /// Every tagged flow of this host, and the rules of a flow's life. One writer owns it.
 public struct FlowTable: ~Copyable {
-  public struct Limits: Sendable {
+  public struct Limits: Equatable, Sendable {
     /// Beyond this many flows new ones are refused; no flow is ever evicted for another.
     public var maxFlows: Int
     /// A marked flow that sends nothing for this long, and of which no source speaks, has ended. Microseconds.

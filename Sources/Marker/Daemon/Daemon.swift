@@ -8,7 +8,7 @@ import UnixSignals
 import XDP
 
 /// What the daemon is to do, however it was said.
-struct Settings: Sendable {
+struct Settings: Equatable, Sendable {
   var interfaces: InterfaceSelection
   var strategy = Strategy.label
   var path = PathChoice.auto
@@ -21,6 +21,11 @@ struct Settings: Sendable {
   var collectors: [Collector]
   var announcesToRemoteEnds = true
   var limits = FlowTable.Limits()
+
+  /// Whether fireflies go where they did.
+  func announcesLike(_ other: Settings) -> Bool {
+    collectors == other.collectors && announcesToRemoteEnds == other.announcesToRemoteEnds
+  }
 
   var policy: MarkPolicy {
     switch strategy {
@@ -39,6 +44,7 @@ struct Daemon {
   private let pipes: PipeSource
   private let writer: TableWriter
   private let announcer: Announcer
+  private let applications = ApplicationNames(own: "marker v\(Daemon.version)")
 
   /// Attaches and opens all that was asked for.
   ///
@@ -51,19 +57,35 @@ struct Daemon {
     let keeper = try PathSelection(settings: settings, interfaces: network.selected, log: log).keeper()
     var random = SystemRandomNumberGenerator()
     let table = FlowTable(policy: settings.policy, limits: settings.limits, seed: random.next())
-    writer = TableWriter(
-      TableWriter.Desk(table: table, keepers: [keeper], network: network), inbox: inbox,
+    writer = try TableWriter(
+      TableWriter.Desk(table: table, keepers: [keeper], network: network, settings: settings), inbox: inbox,
       announcements: announcements, log: log)
 
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
 
-    let emitter = try Emitter(
-      configuration: Emitter.Configuration(
-        host: Self.hostName, collectors: settings.collectors,
-        remoteEnds: settings.announcesToRemoteEnds ? Emitter.Configuration.RemoteEnds() : nil),
-      applications: ApplicationNames(own: "marker v\(Self.version)"),
-      log: { event in log.notice("\(event)") })
+    let emitter = try Self.emitter(settings, applications, log)
     announcer = Announcer(announcements, emitter: emitter)
+  }
+
+  /// Takes over other settings while running: only what differs is touched.
+  ///
+  /// - Throws: what could not be had. Marking then goes on as it was.
+  func reconfigure(_ new: Settings, from old: Settings, log: Logger) async throws {
+    // What can fail comes first, and of that what the least depends on.
+    let emitter = new.announcesLike(old) ? nil : try Self.emitter(new, applications, log)
+    try await writer.reconfigurations.put(new)
+    if new.pipes != old.pipes { try pipes.setPaths(new.pipes) }
+    if let emitter { announcer.setEmitter(emitter) }
+  }
+
+  private static func emitter(
+    _ settings: Settings, _ applications: ApplicationNames, _ log: Logger
+  ) throws(SystemError) -> Emitter {
+    try Emitter(
+      configuration: Emitter.Configuration(
+        host: hostName, collectors: settings.collectors,
+        remoteEnds: settings.announcesToRemoteEnds ? Emitter.Configuration.RemoteEnds() : nil),
+      applications: applications, log: { event in log.notice("\(event)") })
   }
 
   /// Runs until SIGTERM or SIGINT: then the sources stop first, the table carries out what they said, and the last

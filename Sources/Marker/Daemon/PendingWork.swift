@@ -16,8 +16,11 @@ struct PendingWork {
   /// The keepers that are to be tended, by their places on the desk.
   private(set) var keepers: [Int] = []
 
-  init(_ desk: borrowing TableWriter.Desk, _ inbox: BoundedQueue<FlowEvent>) {
-    descriptors = [inbox.descriptor, desk.network.descriptor].map(Self.watch)
+  init(
+    _ desk: borrowing TableWriter.Desk, _ inbox: BoundedQueue<FlowEvent>,
+    _ reconfigurations: ReconfigurationBox
+  ) {
+    descriptors = [inbox.descriptor, desk.network.descriptor, reconfigurations.descriptor].map(Self.watch)
     due = []
     let now = MonotonicTime.now()
     for keeper in desk.keepers {

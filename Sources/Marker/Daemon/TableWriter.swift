@@ -11,16 +11,20 @@ import Synchronization
 final class TableWriter: Service {
   struct Desk: ~Copyable {
     var table: FlowTable
-    let keepers: [any PathKeeper]
+    var keepers: [any PathKeeper]
     let network: NetworkKeeper
+    var settings: Settings
     var batch = ChangeBatch()
     var refusals = ComplaintLimit()
     var reportedRefusedMarks: UInt64 = 0
 
-    init(table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper) {
+    init(
+      table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, settings: Settings
+    ) {
       self.table = table
       self.keepers = keepers
       self.network = network
+      self.settings = settings
     }
   }
 
@@ -29,6 +33,8 @@ final class TableWriter: Service {
   /// Locked by the writer's thread for as long as it runs.
   private let desk: Mutex<Desk>
   private let log: Logger
+  /// Settings that are to be taken over.
+  let reconfigurations: ReconfigurationBox
 
   /// How often counters are read and silent flows looked for. Milliseconds.
   private static let checkPeriod: Int64 = 30_000
@@ -36,7 +42,8 @@ final class TableWriter: Service {
   init(
     _ desk: consuming sending Desk, inbox: BoundedQueue<FlowEvent>, announcements: BoundedQueue<Announcement>,
     log: Logger
-  ) {
+  ) throws(SystemError) {
+    reconfigurations = try ReconfigurationBox()
     self.desk = Mutex(desk)
     self.inbox = inbox
     self.announcements = announcements
@@ -47,6 +54,7 @@ final class TableWriter: Service {
     await withGracefulShutdownHandler {
       await runOnThread(named: "table") {
         self.desk.withLock { desk in self.write(&desk) }
+        self.reconfigurations.close()
         self.announcements.close()
       }
     } onGracefulShutdown: {
@@ -57,13 +65,17 @@ final class TableWriter: Service {
   private func write(_ desk: inout Desk) {
     var events: ContiguousArray<FlowEvent> = []
     var nextCheck = MonotonicTime.now()
-    var work = PendingWork(desk, inbox)
+    var work = PendingWork(desk, inbox, reconfigurations)
     while true {
       work.wait(desk, until: nextCheck)
       if work.network, desk.network.update() {
         for keeper in desk.keepers { keeper.interfacesChanged(desk.network.selected) }
       }
       for index in work.keepers { desk.keepers[index].tend(desk.table) }
+      for request in reconfigurations.take() {
+        request.answer(Result { try desk.reconfigure(request.settings, log: log) })
+        work = PendingWork(desk, inbox, reconfigurations)
+      }
       let isOpen = inbox.take(into: &events)
       let now = Moment.now()
       for event in events { apply(event, at: now, &desk) }
@@ -75,7 +87,7 @@ final class TableWriter: Service {
       if !isOpen { desk.table.endAll(at: now, into: &desk.batch) }
       flush(&desk)
       if !isOpen {
-        for keeper in desk.keepers { keeper.finish() }
+        for keeper in desk.keepers { keeper.finish(successors: []) }
         return
       }
     }

@@ -10,9 +10,11 @@ final class NFTKeeper: PathKeeper {
   private let watch: NFTWatch
   private let log: Logger
 
-  init(_ selected: [Interface], maxFlows: Int, log: Logger) throws {
+  /// - Parameter flows: marked from the beginning.
+  init(_ selected: [Interface], maxFlows: Int, flows: NFTPath.Flows = { _ in }, log: Logger) throws {
     var random = SystemRandomNumberGenerator()
-    nft = try NFTPath(interfaces: selected.map(\.name), flowLimit: UInt32(maxFlows), seed: random.next())
+    nft = try NFTPath(
+      interfaces: selected.map(\.name), flowLimit: UInt32(maxFlows), seed: random.next(), flows: flows)
     watch = try NFTWatch(for: nft)
     self.log = log
     report(selected)
@@ -49,7 +51,12 @@ final class NFTKeeper: PathKeeper {
     }
   }
 
-  func finish() {
+  /// A table that was there is replaced by one with the flows in it, so there is nothing left to do.
+  func takeOver(_ table: borrowing FlowTable) throws(PathError) {}
+
+  func finish(successors: [any PathKeeper]) {
+    // The table is the successor's now.
+    if successors.contains(where: { $0.path.kind == .nft }) { return }
     do throws(PathError) {
       try nft.detach()
     } catch {

@@ -5,8 +5,8 @@ import XDP
 
 /// Knows this host's addresses, and which of its interfaces are to be marked on, as they change.
 final class NetworkKeeper {
-  private let selection: InterfaceSelection
-  private let monitor: NetworkMonitor
+  private var selection: InterfaceSelection
+  private var monitor: NetworkMonitor
   private let log: Logger
   private(set) var localAddresses: Set<Address> = []
   private var chosen = InterfaceSelection.Result()
@@ -19,14 +19,33 @@ final class NetworkKeeper {
     // Before the first look, so that nothing happens unseen between the two.
     monitor = try NetworkMonitor(watchesRoutes: selection.discovery == .defaultRoute)
     let interfaces = try Interface.all()
-    for name in selection.exactNames where !interfaces.contains(where: { $0.name == name }) {
-      throw BPFError.noSuchInterface(name)
-    }
+    try Self.check(selection, interfaces)
     try lookAtAddresses()
     try lookAtRoutes()
     choose(among: interfaces)
     if chosen.selected.isEmpty {
       log.warning("no interface is selected yet; marking begins when one comes", metadata: metadata)
+    }
+  }
+
+  /// Selects others from now on.
+  ///
+  /// - Returns: whether other interfaces are selected than before.
+  /// - Throws: where an interface that is named is not there; then all stays as it is.
+  func setSelection(_ new: InterfaceSelection) throws -> Bool {
+    let interfaces = try Interface.all()
+    try Self.check(new, interfaces)
+    if selection.discovery != new.discovery {
+      monitor = try NetworkMonitor(watchesRoutes: new.discovery == .defaultRoute)
+    }
+    selection = new
+    try lookAtRoutes()
+    return choose(among: interfaces)
+  }
+
+  private static func check(_ selection: InterfaceSelection, _ interfaces: [Interface]) throws(BPFError) {
+    for name in selection.exactNames where !interfaces.contains(where: { $0.name == name }) {
+      throw .noSuchInterface(name)
     }
   }
 

@@ -18,6 +18,9 @@ protocol PathKeeper: AnyObject {
   /// Other interfaces are to be marked on than before.
   func interfacesChanged(_ selected: [Interface])
 
-  /// Takes the marks away: the daemon stops.
-  func finish()
+  /// Marks all flows of a table, with what they have counted so far; for a path that follows another.
+  func takeOver(_ table: borrowing FlowTable) throws(PathError)
+
+  /// Takes the marks away: the daemon stops, or others have taken over.
+  func finish(successors: [any PathKeeper])
 }

@@ -37,7 +37,8 @@ struct PathSelection {
     }
   }
 
-  func keeper() throws -> any PathKeeper {
+  /// - Parameter flows: those that are marked by other paths until now.
+  func keeper(flows: NFTPath.Flows = { _ in }) throws -> any PathKeeper {
     var reasons: [String] = []
     for kind in preference {
       do {
@@ -50,7 +51,7 @@ struct PathSelection {
             interfaces, maxFlows: settings.limits.maxFlows, hook: settings.tcHook, log: log)
         case .nft:
           try checkNFT()
-          return try NFTKeeper(interfaces, maxFlows: settings.limits.maxFlows, log: log)
+          return try NFTKeeper(interfaces, maxFlows: settings.limits.maxFlows, flows: flows, log: log)
         }
       } catch {
         if case BPFError.load(_, let details) = error, !details.isEmpty { log.debug("\(details)") }

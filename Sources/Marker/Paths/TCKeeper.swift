@@ -33,7 +33,15 @@ final class TCKeeper: PathKeeper {
     }
   }
 
-  func finish() {
+  func takeOver(_ table: borrowing FlowTable) throws(PathError) {
+    try tc.takeOver { body in
+      table.forEachFlow { flow in
+        if let mark = flow.mark { body(flow.key, mark, flow.usage) }
+      }
+    }
+  }
+
+  func finish(successors: [any PathKeeper]) {
     for index in tc.attachedInterfaces { tc.detach(fromInterface: index) }
   }
 

@@ -50,7 +50,11 @@ final class PipeSource: Service {
     let old = pipes.withLock { $0 }
     var new: [SharedPipe] = []
     for path in paths {
-      if let pipe = old.first(where: { $0.path == path }) { new.append(pipe) } else { new.append(try SharedPipe(path)) }
+      if let pipe = old.first(where: { $0.path == path }) {
+        new.append(pipe)
+      } else {
+        new.append(try SharedPipe(path))
+      }
     }
     pipes.withLock { $0 = new }
     changed.signal()
