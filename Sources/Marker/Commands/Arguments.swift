@@ -5,6 +5,9 @@ public import XDP
 // The raw values are the words of the command line.
 extension CodePointMap.Preset: ExpressibleByArgument {}
 extension LabelEntropy: ExpressibleByArgument {}
-extension PathChoice: ExpressibleByArgument {}
+extension PathChoice: ExpressibleByArgument {
+  /// The paths that this version has.
+  public static var allValueStrings: [String] { ["auto"] + PathKind.allCases.map(\.rawValue) }
+}
 extension Strategy: ExpressibleByArgument {}
 extension TCHook: ExpressibleByArgument {}

@@ -21,13 +21,6 @@ struct Settings: Sendable {
   var collectors: [Collector]
   var announcesToRemoteEnds = true
   var limits = FlowTable.Limits()
-
-  var policy: MarkPolicy {
-    switch strategy {
-    case .label: .label(entropy)
-    case .dscp: MarkPolicy(ipv6: .nothing, ipv4: .codePoint(codePoints, onlyIfUnset: onlyIfUnset))
-    }
-  }
 }
 
 /// Builds the parts and joins them: sources → inbox → table → paths, and table → announcements → fireflies.
@@ -48,11 +41,12 @@ struct Daemon {
     let announcements = try BoundedQueue<Announcement>(capacity: Self.queueCapacity)
 
     let network = try NetworkKeeper(required: settings.interfaces, log: log)
-    let keeper = try PathSelection(settings: settings, interfaces: network.interfaces, log: log).keeper()
+    var start = PathStart(settings, interfaces: network.interfaces, log: log)
+    let (plan, keepers) = try start.start()
     var random = SystemRandomNumberGenerator()
-    let table = FlowTable(policy: settings.policy, limits: settings.limits, seed: random.next())
+    let table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
     writer = TableWriter(
-      TableWriter.Desk(table: table, keepers: [keeper], network: network), inbox: inbox,
+      TableWriter.Desk(table: table, keepers: keepers, network: network), inbox: inbox,
       announcements: announcements, log: log)
 
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
