@@ -2,6 +2,8 @@
 #include "CLinux.h"
 #include <assert.h>
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -36,6 +38,35 @@ int clinux_memlock_unlimited(void)
 {
 	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
 	return setrlimit(RLIMIT_MEMLOCK, &unlimited);
+}
+
+int clinux_memlock(uint64_t *soft, uint64_t *hard)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit))
+		return -1;
+	*soft = limit.rlim_cur;
+	*hard = limit.rlim_max;
+	return 0;
+}
+
+int clinux_capabilities(uint64_t *effective)
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(__NR_capget, &header, data))
+		return -1;
+	*effective = data[0].effective | (uint64_t)data[1].effective << 32;
+	return 0;
+}
+
+int clinux_seccomp(const struct sock_filter *filter, unsigned short count)
+{
+	struct sock_fprog program = {count, (struct sock_filter *)filter};
+
+	return syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }
 
 int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }

@@ -5,12 +5,16 @@
 public protocol MarkingPath: AnyObject {
   var kind: PathKind { get }
 
+  /// The families whose packets this path marks, where another path marks the others. Settled before the first change.
+  var families: AddressFamilies { get set }
+
   /// Carries a batch's changes into the kernel. One refused change does not lose its neighbours: the path
   /// sets the `failure` of each that was refused, and the `usage` of each flow that it unmarked and counted.
   /// Changes of address families that the path does not serve are passed over.
   func apply(_ batch: inout ChangeBatch)
 
-  /// Marks every packet that no flow matches, or with nil stops doing so.
+  /// Marks every packet that no flow matches, or with nil stops doing so. Marks of families that the path does not
+  /// serve are passed over.
   func markAll(_ marks: ScopeMarks?) throws(PathError)
 
   /// Reports the counters of every marked flow.

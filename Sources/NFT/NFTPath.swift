@@ -12,6 +12,7 @@ public final class NFTPath: MarkingPath {
   public typealias Flows = (_ body: (FlowKey, Mark, Usage?) -> Void) -> Void
 
   public let kind = PathKind.nft
+  public var families: AddressFamilies
 
   /// How often the table was made again because somebody had removed it.
   public internal(set) var restorations: UInt64 = 0
@@ -37,16 +38,18 @@ public final class NFTPath: MarkingPath {
   ///
   /// - Parameters:
   ///   - interfaces: mark only packets that leave by these; nil is all.
+  ///   - families: mark only flows of these.
   ///   - flowLimit: of each address family; 0 leaves it to the memory.
   ///   - seed: random.
   ///   - flows: to be marked from the beginning.
   public init(
-    interfaces: [String]? = nil, flowLimit: UInt32 = 0, seed: UInt32,
+    interfaces: [String]? = nil, families: AddressFamilies = .all, flowLimit: UInt32 = 0, seed: UInt32,
     table: TableName = .marker, flows: Flows = { _ in }
   ) throws(PathError) {
     try Self.check(interfaces ?? [])
     do { socket = try NFTSocket() } catch { throw PathError(.nft, Self.explain(error)) }
     self.interfaces = interfaces
+    self.families = families
     self.flowLimit = flowLimit
     self.seed = seed
     self.table = table
@@ -67,7 +70,7 @@ public final class NFTPath: MarkingPath {
     var words: [UInt32: Int] = [:]
     var elements: [[Element]] = [[], []]
     flows { key, mark, usage in
-      guard let word = MarkWord(mark, isIPv4: key.isIPv4) else { return }
+      guard families.contains(key), let word = MarkWord(mark, isIPv4: key.isIPv4) else { return }
       words[word.rawValue, default: 0] += 1
       elements[key.isIPv4 ? 0 : 1].append(
         Element(key: key.element, data: .mark(word.rawValue), usage: usage))
@@ -113,7 +116,7 @@ public final class NFTPath: MarkingPath {
   }
 
   public func markAll(_ marks: ScopeMarks?) throws(PathError) {
-    let wanted = marks.flatMap { $0.ipv6 == nil && $0.ipv4 == nil ? nil : $0 }
+    let wanted = marks.map { $0.of(families) }.flatMap { $0.ipv6 == nil && $0.ipv4 == nil ? nil : $0 }
     guard wanted != scope else { return }
     var batch = Batch(table)
     if let scope { MarkAll.remove(scope, &batch) }
@@ -125,7 +128,8 @@ public final class NFTPath: MarkingPath {
   /// Counts are of what the kernel sends down: a packet that is segmented later counts once, and its bytes have one
   /// header.
   public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {
-    for map in [Ruleset.flows6, Ruleset.flows4] {
+    for (map, family) in [(Ruleset.flows6, AddressFamilies.ipv6), (Ruleset.flows4, .ipv4)]
+    where families.contains(family) {
       do {
         try socket.elements(of: map, in: table) { element in
           if let key = FlowKey(element: element.key), let usage = element.usage { body(key, usage) }

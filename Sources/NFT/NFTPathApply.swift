@@ -13,6 +13,10 @@ extension NFTPath {
   ///
   /// Where the table is gone, the changes are not failures: `isLost` is set, and `restore` carries them out.
   public func apply(_ batch: inout ChangeBatch) {
+    batch.withChanges(of: families) { batch in carry(&batch) }
+  }
+
+  private func carry(_ batch: inout ChangeBatch) {
     var start = 0
     while start < batch.changes.count {
       let end = min(start + Self.changesPerTransaction, batch.changes.count)

@@ -5,6 +5,7 @@ public import Linux
 /// Marks packets in the kernel as they leave an interface: a BPF program at tcx or clsact egress.
 public final class TCPath: MarkingPath {
   public let kind = PathKind.tc
+  public var families = AddressFamilies.all
 
   private let object: BPFObject
   private let control: ControlBlock
@@ -36,6 +37,10 @@ public final class TCPath: MarkingPath {
   /// - Returns: the hook that was taken.
   @discardableResult
   public func attach(to interface: Interface) throws(BPFError) -> TCHook {
+    try attach(to: interface, hook: hook)
+  }
+
+  func attach(to interface: Interface, hook: TCHook?) throws(BPFError) -> TCHook {
     if let hook = attachments.hook(on: interface.index) { return hook }
     let attachment = try TCAttachment(object: object, interface: interface, hook: hook)
     let taken = attachment.hook
@@ -58,6 +63,7 @@ public final class TCPath: MarkingPath {
   public var scopeUsage: Usage { control.scopeUsage }
 
   public func markAll(_ marks: ScopeMarks?) throws(PathError) {
+    let marks = marks?.of(families)
     scope = marks
     control.setScope(
       ipv6: marks?.ipv6.map { marker_value($0) } ?? marker_value(),
@@ -66,6 +72,11 @@ public final class TCPath: MarkingPath {
   }
 
   public func apply(_ batch: inout ChangeBatch) {
+    batch.withChanges(of: families) { batch in carry(&batch) }
+    updateActive()
+  }
+
+  private func carry(_ batch: inout ChangeBatch) {
     var index = 0
     while index < batch.changes.count {
       switch batch.changes[index].action {
@@ -84,13 +95,13 @@ public final class TCPath: MarkingPath {
         index += 1
       }
     }
-    updateActive()
   }
 
   /// Marks flows that another path marked until now, and counts on from there.
   public func takeOver(_ flows: (_ body: (FlowKey, Mark, Usage?) -> Void) -> Void) throws(PathError) {
     var failure: SystemError?
     flows { key, mark, usage in
+      guard families.contains(key) else { return }
       do throws(SystemError) {
         try map.set(key, mark, counted: usage ?? Usage())
         enter(key)

@@ -231,8 +231,8 @@ private struct Ear {
     let pair = try VethPair()
     let output = #expect(throws: SystemError.self) {
       try pair.near.shell(
-        "setpriv --reuid 65534 --clear-groups --bounding-set -all --inh-caps -all "
-          + "\(MarkerProcess.binary) --interface near0 --pipe /tmp/marker-nobody 2>&1")
+        "timeout 5 setpriv --reuid 65534 --clear-groups --bounding-set -all --inh-caps -all "
+          + "\(MarkerProcess.binary) --path tc --interface near0 --pipe /tmp/marker-nobody-$$ 2>&1")
     }
     #expect(
       output?.description.contains("loading BPF needs root, or CAP_BPF with CAP_NET_ADMIN") == true,

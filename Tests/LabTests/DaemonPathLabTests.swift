@@ -77,6 +77,52 @@ private let far4 = "192.0.2.2"
     #expect(frames.allSatisfy { $0.checksumsAreRight != false })
   }
 
+  @Test(arguments: ["auto", "tc", "nft"]) func bothFamiliesAtOnce(path: String) throws {
+    let pair = try VethPair()
+    let marker = try start("--strategy auto --path \(path)", pair)
+    let six = try Conversation.udp(pair)
+    let four = try Conversation.udp(pair, ipv4: true)
+    try tell(marker, "start", six)
+    try tell(marker, "start", four)
+    #expect(try sees(pair, six) { $0.flowLabel & ~FlowLabel.entropyMask == 0x10044 && $0.trafficClass == 0 })
+    #expect(try sees(pair, four) { $0.dscp == 11 && $0.checksumsAreRight == true })
+    if path == "auto" {
+      // Each family by one path only.
+      let listing = try pair.near.shell("nft list table inet marker")
+      #expect(listing.contains("\(near4) . \(far4)") && !listing.contains("2001:db8::1"))
+    }
+    try tell(marker, "end", six)
+    try tell(marker, "end", four)
+    #expect(try sees(pair, four) { $0.trafficClass == 0 })
+    #expect(try sees(pair, six) { $0.flowLabel & ~FlowLabel.entropyMask != 0x10044 })
+    #expect(marker.stop() == 0)
+    #expect(try pair.near.shell("nft list tables") == "")
+  }
+
+  @Test func theProbeSaysWhatWorksAndLeavesNothing() throws {
+    let pair = try VethPair()
+    let before = try pair.near.shell("ip link; nft list ruleset; tc qdisc")
+    let text = try pair.near.shell("\(MarkerProcess.binary) probe")
+    #expect(text.contains("IPv6: the flow label on IPv6 by tc (tcx), else nft"))
+    #expect(text.contains("IPv4: a DSCP on IPv4 by nft, else tc"))
+    #expect(try pair.near.shell("ip link; nft list ruleset; tc qdisc") == before)
+    let json = try pair.near.shell(
+      "\(MarkerProcess.binary) probe --json --strategy dscp | python3 -m json.tool")
+    #expect(json.contains(#""path": "nft""#) && json.contains(#""ipv6": null"#))
+  }
+
+  @Test func aProbeWithoutRightsSaysWhatIsNeeded() throws {
+    let error = #expect(throws: SystemError.self) {
+      try shell(
+        "setpriv --reuid 65534 --clear-groups --bounding-set -all --inh-caps -all \(MarkerProcess.binary) probe"
+      )
+    }
+    let text = error?.description ?? ""
+    #expect(
+      text.contains("CAP_SYS_ADMIN") && text.contains("CAP_NET_ADMIN") && text.contains("not in effect"),
+      "\(text)")
+  }
+
   @Test func labelsWithoutBPF() throws {
     let pair = try VethPair()
     let marker = try start("--path nft", pair)
@@ -141,15 +187,22 @@ private let far4 = "192.0.2.2"
     #expect(error?.description.contains(says) == true, "\(String(describing: error))")
   }
 
-  @Test func nftRefusedMeansTheOtherPathOrAClearError() throws {
+  @Test func withNoPathTheFlowsAreStillAnnounced() throws {
     let pair = try VethPair()
-    // CAP_NET_ADMIN for nft is gone with all others; BPF too: nothing is left, and each path says why.
-    let error = #expect(throws: SystemError.self) {
-      try pair.near.shell(
-        "setpriv --reuid 65534 --clear-groups --bounding-set -all --inh-caps -all "
-          + "\(MarkerProcess.binary) --strategy dscp --interface near0 --pipe /tmp/marker-nobody 2>&1")
-    }
-    let text = error?.description ?? ""
-    #expect(text.contains("nft: ") && text.contains("tc: "), "\(text)")
+    let collector = try LabSocket(
+      .udp, in: pair.far, bound: Endpoint(try Conversation.address("2001:db8::2"), 10514))
+    // Nobody may do anything: each path says why, and the daemon goes on.
+    let output = try pair.near.shell(
+      """
+      folder=$(mktemp -d); chmod 777 $folder
+      setpriv --reuid 65534 --clear-groups --bounding-set -all --inh-caps -all \(MarkerProcess.binary) --strategy dscp \
+        --interface near0 --no-remote-fireflies --collector '[2001:db8::2]' --pipe $folder/pipe >$folder/log 2>&1 &
+      until grep -q '] ready' $folder/log; do sleep 0.05; done
+      echo 'start tcp 192.0.2.1 1 192.0.2.2 2 2 17' > $folder/pipe
+      sleep 0.3; kill %1 2>/dev/null || kill $!; wait; cat $folder/log; rm -r $folder
+      """)
+    #expect(output.contains("no path works; packets are not marked"))
+    #expect(output.contains("CAP_NET_ADMIN") && output.contains("CAP_BPF"), "\(output)")
+    #expect(try collector.receive() != nil)
   }
 }

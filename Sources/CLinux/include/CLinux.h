@@ -15,9 +15,14 @@
 #include <linux/filter.h>
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
+#include <linux/genetlink.h>
 #include <linux/if_packet.h>
+#include <linux/if_xdp.h>
+#include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/veth.h>
 
 /// `struct mmsghdr`, which glibc shows only with _GNU_SOURCE. Part of the kernel's ABI.
 struct clinux_mmsghdr {
@@ -32,5 +37,11 @@ int clinux_setns_net(int fd);
 int clinux_unshare_net(void);
 int clinux_bpf(int command, void *attributes, unsigned int size);
 int clinux_memlock_unlimited(void);
+/// The soft and the hard limit, bytes.
+int clinux_memlock(uint64_t *soft, uint64_t *hard);
+/// capget(2) of this thread: the effective capabilities, a bit each.
+int clinux_capabilities(uint64_t *effective);
+/// Every further system call of this thread and its children goes through the filter (seccomp(2)).
+int clinux_seccomp(const struct sock_filter *filter, unsigned short count);
 int clinux_set_thread_name(const char *name);
 #endif

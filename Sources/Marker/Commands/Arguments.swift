@@ -6,6 +6,9 @@ public import XDP
 extension CodePointMap.Preset: ExpressibleByArgument {}
 extension InterfaceSelection.Discovery: ExpressibleByArgument {}
 extension LabelEntropy: ExpressibleByArgument {}
-extension PathChoice: ExpressibleByArgument {}
+extension PathChoice: ExpressibleByArgument {
+  /// The paths that this version has.
+  public static var allValueStrings: [String] { ["auto"] + PathKind.allCases.map(\.rawValue) }
+}
 extension Strategy: ExpressibleByArgument {}
 extension TCHook: ExpressibleByArgument {}

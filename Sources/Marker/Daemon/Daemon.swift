@@ -26,13 +26,6 @@ struct Settings: Equatable, Sendable {
   func announcesLike(_ other: Settings) -> Bool {
     collectors == other.collectors && announcesToRemoteEnds == other.announcesToRemoteEnds
   }
-
-  var policy: MarkPolicy {
-    switch strategy {
-    case .label: .label(entropy)
-    case .dscp: MarkPolicy(ipv6: .nothing, ipv4: .codePoint(codePoints, onlyIfUnset: onlyIfUnset))
-    }
-  }
 }
 
 /// Builds the parts and joins them: sources → inbox → table → paths, and table → announcements → fireflies.
@@ -54,12 +47,13 @@ struct Daemon {
     let announcements = try BoundedQueue<Announcement>(capacity: Self.queueCapacity)
 
     let network = try NetworkKeeper(settings.interfaces, log: log)
-    let keeper = try PathSelection(settings: settings, interfaces: network.selected, log: log).keeper()
+    var start = PathStart(settings, interfaces: network.selected, log: log)
+    let (plan, keepers) = try start.start()
     var random = SystemRandomNumberGenerator()
-    let table = FlowTable(policy: settings.policy, limits: settings.limits, seed: random.next())
-    writer = try TableWriter(
-      TableWriter.Desk(table: table, keepers: [keeper], network: network, settings: settings), inbox: inbox,
-      announcements: announcements, log: log)
+    let table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
+    let desk = TableWriter.Desk(
+      table: table, keepers: keepers, network: network, settings: settings, plan: plan)
+    writer = try TableWriter(desk, inbox: inbox, announcements: announcements, log: log)
 
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
 

@@ -68,45 +68,59 @@ extension TableWriter.Desk {
   /// - Throws: what could not be had; then all stays as it was.
   mutating func reconfigure(_ new: Settings, log: Logger) throws {
     let old = settings
-    if new.interfaces != old.interfaces, try network.setSelection(new.interfaces) {
-      for keeper in keepers { keeper.interfacesChanged(network.selected) }
-    }
-    // Into a batch of its own: new paths are given the whole table instead.
-    var changes = ChangeBatch()
-    table.setPolicy(new.policy, into: &changes)
-    if new.needsOtherPaths(than: old) {
-      do {
+    if new.interfaces != old.interfaces { try select(new.interfaces) }
+    do {
+      if new.needsOtherPaths(than: old) {
         try replacePaths(new, log)
-      } catch {
-        var undone = ChangeBatch()
-        table.setPolicy(old.policy, into: &undone)
-        if new.interfaces != old.interfaces, try network.setSelection(old.interfaces) {
-          for keeper in keepers { keeper.interfacesChanged(network.selected) }
-        }
-        throw error
+      } else {
+        apply(new.policy(plan))
       }
-    } else {
-      for keeper in keepers { keeper.path.apply(&changes) }
+    } catch {
+      if new.interfaces != old.interfaces { try select(old.interfaces) }
+      throw error
     }
     table.setLimits(new.limits)
     settings = new
   }
 
+  private mutating func select(_ interfaces: InterfaceSelection) throws {
+    guard try network.setSelection(interfaces) else { return }
+    for keeper in keepers { keeper.interfacesChanged(network.selected) }
+  }
+
+  /// Changes the marks of the flows that are there.
+  private mutating func apply(_ policy: MarkPolicy) {
+    var changes = ChangeBatch()
+    table.setPolicy(policy, into: &changes)
+    for keeper in keepers { keeper.path.apply(&changes) }
+  }
+
   private mutating func replacePaths(_ new: Settings, _ log: Logger) throws {
-    let selection = PathSelection(settings: new, interfaces: network.selected, log: log)
-    let successor = try selection.keeper { body in
-      table.forEachFlow { flow in
-        if let mark = flow.mark { body(flow.key, mark, flow.usage) }
-      }
-    }
+    let oldPolicy = settings.policy(plan)
+    // New paths are given the whole table, with the marks that they are to have.
+    var superseded = ChangeBatch()
+    table.setPolicy(new.policy(try Plan(new.strategy, new.path, PathAbilities())), into: &superseded)
     do {
-      try successor.takeOver(table)
+      // A copy of the marks, because the table cannot be lent to what outlives this call.
+      var flows: [(FlowKey, Mark, Usage?)] = []
+      table.forEachFlow { flow in
+        if let mark = flow.mark { flows.append((flow.key, mark, flow.usage)) }
+      }
+      let marked = flows
+      var start = PathStart(new, interfaces: network.selected, flows: { marked.forEach($0) }, log: log)
+      let (newPlan, successors) = try start.start()
+      for successor in successors { try successor.takeOver(table) }
+      let predecessors = keepers
+      keepers = successors
+      plan = newPlan
+      // What the plan had to do without, nothing marks.
+      apply(new.policy(newPlan))
+      for keeper in predecessors { keeper.finish(successors: successors) }
     } catch {
-      successor.finish(successors: keepers)
+      // The old paths were not told of the other marks.
+      table.setPolicy(oldPolicy, into: &superseded)
       throw error
     }
-    for keeper in keepers { keeper.finish(successors: [successor]) }
-    keepers = [successor]
   }
 }
 

@@ -14,17 +14,21 @@ final class TableWriter: Service {
     var keepers: [any PathKeeper]
     let network: NetworkKeeper
     var settings: Settings
+    /// Which path marks what.
+    var plan: Plan
     var batch = ChangeBatch()
     var refusals = ComplaintLimit()
     var reportedRefusedMarks: UInt64 = 0
 
     init(
-      table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, settings: Settings
+      table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, settings: Settings,
+      plan: Plan
     ) {
       self.table = table
       self.keepers = keepers
       self.network = network
       self.settings = settings
+      self.plan = plan
     }
   }
 

@@ -9,12 +9,18 @@ final class NFTKeeper: PathKeeper {
   private let nft: NFTPath
   private let watch: NFTWatch
   private let log: Logger
+  /// The families whose flows the table was made with.
+  private let firstFamilies: AddressFamilies
 
-  /// - Parameter flows: marked from the beginning.
-  init(_ selected: [Interface], maxFlows: Int, flows: NFTPath.Flows = { _ in }, log: Logger) throws {
+  /// - Parameter flows: marked from the beginning, as far as they are of the families.
+  init(
+    _ selected: [Interface], families: AddressFamilies, maxFlows: Int, flows: NFTPath.Flows, log: Logger
+  ) throws {
     var random = SystemRandomNumberGenerator()
+    firstFamilies = families
     nft = try NFTPath(
-      interfaces: selected.map(\.name), flowLimit: UInt32(maxFlows), seed: random.next(), flows: flows)
+      interfaces: selected.map(\.name), families: families, flowLimit: UInt32(maxFlows), seed: random.next(),
+      flows: flows)
     watch = try NFTWatch(for: nft)
     self.log = log
     report(selected)
@@ -51,8 +57,11 @@ final class NFTKeeper: PathKeeper {
     }
   }
 
-  /// A table that was there is replaced by one with the flows in it, so there is nothing left to do.
-  func takeOver(_ table: borrowing FlowTable) throws(PathError) {}
+  /// The table was made with the flows in it, in place of one that was there; only families that have come since are
+  /// missing.
+  func takeOver(_ table: borrowing FlowTable) throws(PathError) {
+    if nft.families != firstFamilies { try install(table) }
+  }
 
   func finish(successors: [any PathKeeper]) {
     // The table is the successor's now.
@@ -72,12 +81,16 @@ final class NFTKeeper: PathKeeper {
     }
   }
 
-  private func restore(_ table: borrowing FlowTable, by changer: NFTWatch.Changer?) throws(PathError) {
+  private func install(_ table: borrowing FlowTable) throws(PathError) {
     try nft.restore { body in
       table.forEachFlow { flow in
         if let mark = flow.mark { body(flow.key, mark, flow.usage) }
       }
     }
+  }
+
+  private func restore(_ table: borrowing FlowTable, by changer: NFTWatch.Changer?) throws(PathError) {
+    try install(table)
     log.warning(
       "somebody removed our nft rules; they are back",
       metadata: [

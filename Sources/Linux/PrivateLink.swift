@@ -1,31 +1,37 @@
 internal import CLinux
-internal import CMNL
-internal import Flow
+public import Flow
 internal import Glibc
-internal import Linux
 
 /// A veth pair inside one throw-away namespace: what is sent to the remote addresses leaves by `near` and is read from
-/// `far` as it came.
-struct ProbeLink: ~Copyable {
+/// `far` as it came. Marking paths are tried on it.
+public struct PrivateLink: ~Copyable {
   /// Documentation addresses (RFC 5737, RFC 3849): nothing outside has them, and nothing gets out.
-  static let local6 = Address(high: 0x2001_0db8_0000_0000, low: 1)
-  static let remote6 = Address(high: 0x2001_0db8_0000_0000, low: 2)
-  static let local4 = Address(ipv4: 0xc000_0201)
-  static let remote4 = Address(ipv4: 0xc000_0202)
+  public static let local6 = Address(high: 0x2001_0db8_0000_0000, low: 1)
+  public static let remote6 = Address(high: 0x2001_0db8_0000_0000, low: 2)
+  public static let local4 = Address(ipv4: 0xc000_0201)
+  public static let remote4 = Address(ipv4: 0xc000_0202)
 
+  /// The end that the packets leave by.
+  public let near: Interface
   private let capture: Descriptor
+  /// How long a packet is waited for, milliseconds. The pair takes microseconds; a host that is short of processor time
+  /// takes longer. Where one packet was lost, the next will be.
+  private var patience: Int32 = 500
+  private static let patienceAfterLoss: Int32 = 50
+  /// Each trial has a flow of its own.
+  private var port: UInt16 = 4000
 
   /// Makes the pair in the calling thread's namespace, which must be private.
-  init() throws(SystemError) {
-    try Rtnetlink.run("ip link add near type veth peer name far", RTM_NEWLINK, NLM_F_CREATE) { header in
-      header.put(ifinfomsg())
-      header.put(UInt16(IFLA_IFNAME), "near")
-      header.nest(UInt16(IFLA_LINKINFO)) {
-        header.put(UInt16(IFLA_INFO_KIND), "veth")
-        header.nest(UInt16(IFLA_INFO_DATA)) {
-          header.nest(UInt16(VETH_INFO_PEER)) {
-            header.put(ifinfomsg())
-            header.put(UInt16(IFLA_IFNAME), "far")
+  public init() throws(SystemError) {
+    try Rtnetlink.run("ip link add near type veth peer name far", RTM_NEWLINK, NLM_F_CREATE) { request in
+      request.put(ifinfomsg())
+      request.put(Int(IFLA_IFNAME), "near")
+      request.nest(Int(IFLA_LINKINFO)) { info in
+        info.put(Int(IFLA_INFO_KIND), "veth")
+        info.nest(Int(IFLA_INFO_DATA)) { data in
+          data.nest(Int(VETH_INFO_PEER)) { peer in
+            peer.put(ifinfomsg())
+            peer.put(Int(IFLA_IFNAME), "far")
           }
         }
       }
@@ -33,33 +39,33 @@ struct ProbeLink: ~Copyable {
     let near = if_nametoindex("near")
     let far = if_nametoindex("far")
     for index in [near, far] {
-      try Rtnetlink.run("ip link set up", RTM_NEWLINK, 0) { header in
+      try Rtnetlink.run("ip link set up", RTM_NEWLINK, 0) { request in
         var link = ifinfomsg()
         link.ifi_index = Int32(index)
         link.ifi_flags = UInt32(IFF_UP)
         link.ifi_change = UInt32(IFF_UP)
-        header.put(link)
+        request.put(link)
       }
     }
     for (local, remote) in [(Self.local6, Self.remote6), (Self.local4, Self.remote4)] {
-      try Rtnetlink.run("ip address add \(local) dev near nodad", RTM_NEWADDR, NLM_F_CREATE) { header in
+      try Rtnetlink.run("ip address add \(local) dev near nodad", RTM_NEWADDR, NLM_F_CREATE) { request in
         var address = ifaddrmsg()
         address.ifa_family = UInt8(local.isIPv4 ? AF_INET : AF_INET6)
         address.ifa_prefixlen = local.isIPv4 ? 24 : 64
         address.ifa_index = near
         address.ifa_flags = UInt8(IFA_F_NODAD)
-        header.put(address)
-        header.put(UInt16(IFA_LOCAL), local.octets)
-        header.put(UInt16(IFA_ADDRESS), local.octets)
+        request.put(address)
+        request.put(Int(IFA_LOCAL), local.octets)
+        request.put(Int(IFA_ADDRESS), local.octets)
       }
-      try Rtnetlink.run("ip neighbour add \(remote) dev near", RTM_NEWNEIGH, NLM_F_CREATE) { header in
+      try Rtnetlink.run("ip neighbour add \(remote) dev near", RTM_NEWNEIGH, NLM_F_CREATE) { request in
         var neighbour = ndmsg()
         neighbour.ndm_family = UInt8(local.isIPv4 ? AF_INET : AF_INET6)
         neighbour.ndm_ifindex = Int32(near)
         neighbour.ndm_state = UInt16(NUD_PERMANENT)
-        header.put(neighbour)
-        header.put(UInt16(NDA_DST), remote.octets)
-        header.put(UInt16(NDA_LLADDR), [2, 0, 0, 0, 0, 2])
+        request.put(neighbour)
+        request.put(Int(NDA_DST), remote.octets)
+        request.put(Int(NDA_LLADDR), [2, 0, 0, 0, 0, 2])
       }
     }
     let made = try Descriptor("socket", "AF_PACKET") {
@@ -79,10 +85,16 @@ struct ProbeLink: ~Copyable {
       }
     }
     capture = made
+    self.near = Interface(index: near, name: "near", hardwareType: UInt16(ARPHRD_ETHER))
+  }
+
+  mutating func nextPort() -> UInt16 {
+    port += 1
+    return port
   }
 
   /// Sends one datagram of a flow and reads it at the far end, from the IP header on; nil where it never came.
-  func send(_ key: FlowKey) throws(SystemError) -> [UInt8]? {
+  public mutating func send(_ key: FlowKey) throws(SystemError) -> [UInt8]? {
     let family = key.isIPv4 ? AF_INET : AF_INET6
     let sender = try Descriptor("socket", "UDP") {
       socket(family, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -94,10 +106,10 @@ struct ProbeLink: ~Copyable {
       try system("sendto", "\(key.remote)") { sendto(sender.raw, "probe", 5, 0, address, size) }
     }
     var packet = [UInt8](repeating: 0, count: 2048)
-    // The pair is quick; what has not come within a second does not come.
+    // Other packets than ours: those that IPv6 sends by itself on a new link.
     for _ in 0..<50 {
       var ready = pollfd(fd: capture.raw, events: Int16(POLLIN), revents: 0)
-      if try system("poll", "", { poll(&ready, 1, 1000) }) == 0 { return nil }
+      if try system("poll", "", { poll(&ready, 1, patience) }) == 0 { break }
       let count = try system("recv", "far") { recv(capture.raw, &packet, packet.count, 0) }
       // UDP with our ports: right behind an IPv4 header of 20 bytes or an IPv6 header of 40.
       let ports = key.isIPv4 ? 20 : 40
@@ -107,6 +119,7 @@ struct ProbeLink: ~Copyable {
       else { continue }
       return Array(packet[..<count])
     }
+    patience = Self.patienceAfterLoss
     return nil
   }
 }

@@ -1,0 +1,69 @@
+internal import CLinux
+internal import Glibc
+
+/// One request to the kernel's routing netlink that changes something (rtnetlink(7)).
+struct Rtnetlink {
+  private var bytes: [UInt8]
+
+  /// Sends one request and waits for the kernel's answer to it.
+  ///
+  /// - Parameter command: what does the same by hand, for the error.
+  static func run(
+    _ command: String, _ type: Int, _ flags: Int32, _ fill: (inout Rtnetlink) -> Void
+  ) throws(SystemError) {
+    var request = Rtnetlink(type: UInt16(type), flags: UInt16(NLM_F_REQUEST | NLM_F_ACK | flags))
+    fill(&request)
+    try request.send(command)
+  }
+
+  private init(type: UInt16, flags: UInt16) {
+    bytes = []
+    put(nlmsghdr(nlmsg_len: 0, nlmsg_type: type, nlmsg_flags: flags, nlmsg_seq: 1, nlmsg_pid: 0))
+  }
+
+  /// The fixed part, which comes first, or opens a nest.
+  mutating func put<T: BitwiseCopyable>(_ fixed: T) {
+    withUnsafeBytes(of: fixed) { bytes += $0 }
+    align()
+  }
+
+  mutating func put(_ type: Int, _ text: String) { put(type, Array(text.utf8) + [0]) }
+
+  mutating func put(_ type: Int, _ value: [UInt8]) {
+    nest(type) { $0.bytes += value }
+  }
+
+  /// An attribute that holds others.
+  mutating func nest(_ type: Int, _ body: (inout Rtnetlink) -> Void) {
+    let start = bytes.count
+    put(rtattr(rta_len: 0, rta_type: UInt16(type)))
+    body(&self)
+    let length = UInt16(bytes.count - start)
+    bytes.withUnsafeMutableBytes { $0.storeBytes(of: length, toByteOffset: start, as: UInt16.self) }
+    align()
+  }
+
+  /// Everything in netlink begins at a multiple of four (NLMSG_ALIGNTO).
+  private mutating func align() {
+    while bytes.count % 4 != 0 { bytes.append(0) }
+  }
+
+  private consuming func send(_ command: String) throws(SystemError) {
+    let size = UInt32(bytes.count)
+    bytes.withUnsafeMutableBytes { $0.storeBytes(of: size, as: UInt32.self) }
+    let socket = try Descriptor("socket", "NETLINK_ROUTE") {
+      Glibc.socket(AF_NETLINK, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), NETLINK_ROUTE)
+    }
+    try system("send", command) { Glibc.send(socket.raw, bytes, bytes.count, 0) }
+    var answer = [UInt8](repeating: 0, count: 4096)
+    let count = try system("recv", command) { recv(socket.raw, &answer, answer.count, 0) }
+    // An NLMSG_ERROR: a header, then the errno as a negative number, 0 for success.
+    guard count >= MemoryLayout<nlmsghdr>.size + MemoryLayout<Int32>.size else {
+      throw SystemError(command, code: EPROTO)
+    }
+    let code = answer.withUnsafeBytes {
+      $0.loadUnaligned(fromByteOffset: MemoryLayout<nlmsghdr>.size, as: Int32.self)
+    }
+    guard code == 0 else { throw SystemError(command, code: -code) }
+  }
+}

@@ -1,0 +1,36 @@
+internal import CLinux
+internal import Glibc
+
+/// Asking the kernel about sockets (sock_diag(7)).
+public enum SocketDiagnostics {
+  /// Asks for the listening TCP sockets.
+  public static func finding() -> Finding {
+    .attempt({ _ in "a kernel with INET_DIAG (modules inet_diag, tcp_diag)" }) { () throws(SystemError) in
+      let socket = try NetlinkSocket(family: Int32(NETLINK_SOCK_DIAG))
+      var request = inet_diag_req_v2()
+      request.sdiag_family = UInt8(AF_INET6)
+      request.sdiag_protocol = UInt8(IPPROTO_TCP)
+      // TCP_LISTEN (include/net/tcp_states.h): few, however busy the host.
+      request.idiag_states = 1 << 10
+      try socket.dump(type: Int32(SOCK_DIAG_BY_FAMILY), request) { _, _ in }
+      return ""
+    }
+  }
+}
+
+/// Packet sockets that carry segmentation and checksum offloads along (packet(7)).
+public enum PacketSocket {
+  /// Makes one that is bound to nothing and receives nothing.
+  public static func finding() -> Finding {
+    .attempt({ $0 == EPERM ? "CAP_NET_RAW" : "a kernel with CONFIG_PACKET" }) { () throws(SystemError) in
+      let made = try Descriptor("socket", "AF_PACKET") {
+        socket(AF_PACKET, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+      }
+      var on: Int32 = 1
+      try system("setsockopt", "PACKET_VNET_HDR") {
+        setsockopt(made.raw, SOL_PACKET, PACKET_VNET_HDR, &on, socklen_t(MemoryLayout<Int32>.size))
+      }
+      return ""
+    }
+  }
+}

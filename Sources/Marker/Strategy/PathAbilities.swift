@@ -1,0 +1,34 @@
+import Flow
+import Linux
+
+/// What each path can stamp on this host, as far as it was tried.
+struct PathAbilities: Equatable, Sendable {
+  private struct Item: Hashable {
+    let path: PathKind
+    let stamp: Stamp
+  }
+  private var findings: [Item: Finding] = [:]
+
+  /// What was not tried is `untried`, and what no version of the path could do is a no.
+  subscript(path: PathKind, stamp: Stamp) -> Finding {
+    get { findings[Item(path: path, stamp: stamp)] ?? Self.given(path, stamp) }
+    set { findings[Item(path: path, stamp: stamp)] = newValue }
+  }
+
+  /// Of a path whose every stamp ends the same.
+  mutating func set(_ path: PathKind, to finding: Finding) {
+    for stamp in Stamp.allCases where !Self.given(path, stamp).isNo { self[path, stamp] = finding }
+  }
+
+  mutating func merge(_ path: PathKind, _ findings: [Stamp: Finding]) {
+    for (stamp, finding) in findings { self[path, stamp] = finding }
+  }
+
+  private static func given(_ path: PathKind, _ stamp: Stamp) -> Finding {
+    switch (path, stamp) {
+    case (_, .label), (_, .ipv6CodePoint), (_, .ipv4CodePoint): .untried()
+    case (.tc, _): .no("this version does not write extension headers")
+    case (.nft, _): .no("nftables rules cannot insert an extension header", needs: "the tc path")
+    }
+  }
+}

@@ -1,0 +1,117 @@
+import Flow
+import Linux
+import Logging
+import NFT
+import XDP
+
+/// Starts the paths of a plan. What cannot be had is marked down as not able, and the plan is made again without it,
+/// until all that it wants is there: fallbacks are nothing but the next plan.
+///
+/// Nothing is probed beforehand that starting it shows as well. Only of nft the mark is read back first, because
+/// there are kernels whose rules load and do nothing.
+struct PathStart {
+  /// Opens a path that is to mark packets of these families.
+  typealias Open = (PathKind, AddressFamilies) throws -> any PathKeeper
+
+  private let settings: Settings
+  private let log: Logger
+  private let open: Open
+  /// What the nft path stamps here, read back from a packet.
+  private let readBack: ([Stamp]) -> [Stamp: Finding]
+  private var abilities = PathAbilities()
+  private var readBackStamps: Set<Stamp> = []
+  private var keepers: [any PathKeeper] = []
+
+  /// - Parameters:
+  ///   - open, readBack: replaced by tests.
+  init(
+    _ settings: Settings, log: Logger, open: @escaping Open,
+    readBack: @escaping ([Stamp]) -> [Stamp: Finding] = { NFTPath.probe($0) }
+  ) {
+    self.settings = settings
+    self.log = log
+    self.open = open
+    self.readBack = readBack
+  }
+
+  /// - Returns: the plan that is carried out, and its paths, each with the families that it serves. No paths where
+  ///   none works and none was named.
+  /// - Throws: where a path was named and does not work.
+  mutating func start() throws(PlanError) -> (plan: Plan, keepers: [any PathKeeper]) {
+    var plan = try Plan(settings.strategy, settings.path, abilities)
+    while let path = plan.paths.first(where: { !isReady($0, plan) }) {
+      prepare(path, plan)
+      let next = try Plan(settings.strategy, settings.path, abilities)
+      for (old, new) in zip(plan.assignments, next.assignments) where old.path != new.path { tell(old, new) }
+      plan = next
+    }
+    for keeper in keepers { keeper.path.families = plan.families(of: keeper.path.kind) }
+    for keeper in keepers where keeper.path.families.isEmpty { keeper.finish(successors: []) }
+    return (plan, keepers.filter { !$0.path.families.isEmpty })
+  }
+
+  private func isLive(_ path: PathKind) -> Bool { keepers.contains { $0.path.kind == path } }
+
+  private func isReady(_ path: PathKind, _ plan: Plan) -> Bool {
+    isLive(path) && (path != .nft || readBackStamps.isSuperset(of: plan.stamps(of: path)))
+  }
+
+  /// Brings a path one step nearer, or finds that it does not work.
+  private mutating func prepare(_ path: PathKind, _ plan: Plan) {
+    let stamps = plan.stamps(of: path)
+    if path == .nft, !readBackStamps.isSuperset(of: stamps) {
+      readBackStamps.formUnion(stamps)
+      let findings = readBack(stamps)
+      abilities.merge(path, findings)
+      if let finding = findings.values.first(where: { $0.verdict == .untried }) {
+        log.notice("whether nft marks here could not be tried beforehand", metadata: ["reason": "\(finding)"])
+      }
+      return
+    }
+    do {
+      keepers.append(try open(path, plan.families(of: path)))
+    } catch {
+      if case BPFError.load(_, let details) = error, !details.isEmpty { log.debug("\(details)") }
+      abilities.set(path, to: .no((error as? PathError)?.reason ?? "\(error)"))
+    }
+  }
+
+  private func tell(_ old: Plan.Assignment, _ new: Plan.Assignment) {
+    guard let failed = old.path else { return }
+    let finding = abilities[failed, old.stamp]
+    guard let path = new.path else {
+      log.warning(
+        "no path works; packets are not marked, the flows are announced by fireflies only",
+        metadata: [
+          "wanted": "\(old.stamp.words)",
+          "reasons": "\(new.rejections.map { "\($0.path.rawValue): \($0.finding)" }.joined(separator: ". "))",
+        ])
+      return
+    }
+    log.warning(
+      "a path does not work; taking the next",
+      metadata: [
+        "wanted": "\(old.stamp.words)", "path": "\(failed.rawValue)", "reason": "\(finding)",
+        "next": "\(path.rawValue)",
+      ])
+  }
+}
+
+extension PathStart {
+  /// Opens real paths.
+  ///
+  /// - Parameter flows: those that other paths mark until now.
+  init(
+    _ settings: Settings, interfaces: [Interface], flows: @escaping NFTPath.Flows = { _ in }, log: Logger
+  ) {
+    self.init(settings, log: log) { path, families in
+      switch path {
+      case .tc:
+        try TCKeeper(interfaces, maxFlows: settings.limits.maxFlows, hook: settings.tcHook, log: log)
+      case .nft:
+        try NFTKeeper(
+          interfaces, families: families, maxFlows: settings.limits.maxFlows, flows: flows, log: log)
+      }
+    }
+  }
+}

@@ -1,0 +1,107 @@
+import Flow
+import Linux
+
+/// Which path stamps what, decided from what was asked for and what the host can do.
+struct Plan: Equatable, Sendable {
+  /// What is done for one address family.
+  struct Assignment: Equatable, Sendable {
+    /// A path that was passed over, and why.
+    struct Rejection: Equatable, Sendable {
+      let path: PathKind
+      let finding: Finding
+    }
+    let stamp: Stamp
+    /// Nil where no path can; then the family's flows are announced only.
+    let path: PathKind?
+    /// What was found out about `path`.
+    let finding: Finding
+    /// Paths to take where `path` fails after all, in this order.
+    let fallbacks: [PathKind]
+    let rejections: [Rejection]
+  }
+
+  /// Nil where the strategy stamps nothing on the family.
+  let ipv6: Assignment?
+  let ipv4: Assignment?
+
+  /// - Throws: where a path was named and cannot do it.
+  init(_ strategy: Strategy, _ choice: PathChoice, _ abilities: PathAbilities) throws(PlanError) {
+    let pinned: PathKind?
+    switch choice {
+    case .auto: pinned = nil
+    case .tc: pinned = .tc
+    case .nft: pinned = .nft
+    case .sock, .xdp, .raw: throw .unknownPath(choice)
+    }
+    ipv6 = try strategy.ipv6.map { stamp throws(PlanError) in
+      try Self.assign(stamp, strategy, pinned, abilities)
+    }
+    ipv4 = try strategy.ipv4.map { stamp throws(PlanError) in
+      try Self.assign(stamp, strategy, pinned, abilities)
+    }
+  }
+
+  private static func assign(
+    _ stamp: Stamp, _ strategy: Strategy, _ pinned: PathKind?, _ abilities: PathAbilities
+  ) throws(PlanError) -> Assignment {
+    let order = pinned.map { [$0] } ?? preference(stamp)
+    var able: [PathKind] = []
+    var rejections: [Assignment.Rejection] = []
+    for path in order {
+      let finding = abilities[path, stamp]
+      if finding.isNo { rejections.append(.init(path: path, finding: finding)) } else { able.append(path) }
+    }
+    if let pinned, able.isEmpty { throw .pinned(pinned, strategy, stamp, abilities[pinned, stamp]) }
+    return Assignment(
+      stamp: stamp, path: able.first, finding: able.first.map { abilities[$0, stamp] } ?? .untried(),
+      fallbacks: Array(able.dropFirst()), rejections: rejections)
+  }
+
+  /// The label by eBPF, which costs other packets nothing; DSCP by nftables, which every host has.
+  private static func preference(_ stamp: Stamp) -> [PathKind] {
+    switch stamp {
+    case .label: [.tc, .nft]
+    case .ipv4CodePoint, .ipv6CodePoint: [.nft, .tc]
+    case .hopByHop, .destination, .hopByHopDestination: [.tc]
+    }
+  }
+}
+
+extension Plan {
+  var assignments: [Assignment] { [ipv6, ipv4].compactMap { $0 } }
+
+  /// The paths in use, each once.
+  var paths: [PathKind] {
+    var paths: [PathKind] = []
+    for path in assignments.compactMap(\.path) where !paths.contains(path) { paths.append(path) }
+    return paths
+  }
+
+  func stamps(of path: PathKind) -> [Stamp] { assignments.filter { $0.path == path }.map(\.stamp) }
+
+  func families(of path: PathKind) -> AddressFamilies {
+    stamps(of: path).reduce(into: []) { $0.formUnion($1.families) }
+  }
+
+  /// Whether everything that the strategy stamps was seen to work.
+  var isProven: Bool { assignments.allSatisfy { $0.path != nil && $0.finding.isYes } }
+}
+
+extension Strategy {
+  var ipv6: Stamp? {
+    switch self {
+    case .label, .auto: .label
+    case .dscp: nil
+    case .hopByHop: .hopByHop
+    case .destination: .destination
+    case .hopByHopDestination: .hopByHopDestination
+    }
+  }
+
+  var ipv4: Stamp? {
+    switch self {
+    case .dscp, .auto: .ipv4CodePoint
+    case .label, .hopByHop, .destination, .hopByHopDestination: nil
+    }
+  }
+}

@@ -1,0 +1,76 @@
+import Flow
+import Linux
+import Testing
+
+@testable import Marker
+
+/// What each path can: `tc` and `nft` for label, IPv4 DSCP; `+` yes, `-` no, `?` not tried.
+private func abilities(_ tc: String, _ nft: String) -> PathAbilities {
+  var abilities = PathAbilities()
+  for (path, marks) in [(PathKind.tc, tc), (.nft, nft)] {
+    for (stamp, mark) in zip([Stamp.label, .ipv4CodePoint], marks) {
+      abilities[path, stamp] = mark == "+" ? .yes : mark == "-" ? .no("refused") : .untried()
+    }
+  }
+  return abilities
+}
+
+@Suite struct PlanTests {
+  /// Strategy, path, what tc and nft can, and the path of each family: `6` and `4`, `-` for none, `.` for not stamped.
+  @Test(arguments: [
+    (Strategy.label, PathChoice.auto, "++", "++", "tc ."), (.label, .auto, "-+", "++", "nft ."),
+    (.label, .auto, "--", "-+", "- ."), (.label, .auto, "??", "??", "tc ."),
+    (.label, .nft, "++", "++", "nft ."),
+    (.label, .tc, "+-", "--", "tc ."), (.dscp, .auto, "++", "++", ". nft"),
+    (.dscp, .auto, "++", "+-", ". tc"),
+    (.dscp, .auto, "+-", "+-", ". -"), (.dscp, .auto, "??", "??", ". nft"), (.dscp, .tc, "++", "++", ". tc"),
+    (.auto, .auto, "++", "++", "tc nft"), (.auto, .auto, "--", "++", "nft nft"),
+    (.auto, .auto, "++", "--", "tc tc"),
+    (.auto, .auto, "--", "--", "- -"), (.auto, .auto, "-+", "-+", "- nft"),
+    (.auto, .nft, "++", "++", "nft nft"),
+    (.auto, .tc, "++", "++", "tc tc"),
+  ])
+  func chooses(strategy: Strategy, path: PathChoice, tc: String, nft: String, want: String) throws {
+    let plan = try Plan(strategy, path, abilities(tc, nft))
+    func word(_ assignment: Plan.Assignment?) -> String {
+      assignment.map { $0.path?.rawValue ?? "-" } ?? "."
+    }
+    #expect("\(word(plan.ipv6)) \(word(plan.ipv4))" == want)
+  }
+
+  @Test(arguments: [
+    (Strategy.label, PathChoice.tc, "-+", "++"), (.dscp, .nft, "++", "+-"), (.auto, .nft, "++", "+-"),
+  ])
+  func aNamedPathThatCannotIsAnError(strategy: Strategy, path: PathChoice, tc: String, nft: String) {
+    #expect(throws: PlanError.self) { try Plan(strategy, path, abilities(tc, nft)) }
+  }
+
+  @Test(arguments: [PathChoice.sock, .xdp, .raw]) func pathsOfLaterVersions(path: PathChoice) {
+    let error = #expect(throws: PlanError.unknownPath(path)) { try Plan(.label, path, PathAbilities()) }
+    #expect(error?.description == "this version has no path \(path.rawValue); it has tc and nft")
+  }
+
+  @Test func familiesAndFallbacks() throws {
+    let plan = try Plan(.auto, .auto, abilities("++", "++"))
+    #expect(plan.families(of: .tc) == .ipv6 && plan.families(of: .nft) == .ipv4)
+    #expect(plan.ipv6?.fallbacks == [.nft] && plan.ipv4?.fallbacks == [.tc])
+    #expect(plan.isProven)
+    #expect(try Plan(.auto, .auto, abilities("+?", "?+")).isProven)
+    #expect(try !Plan(.auto, .auto, abilities("?+", "++")).isProven, "untried is not proven")
+    #expect(try Plan(.auto, .auto, abilities("++", "--")).families(of: .tc) == .all)
+  }
+
+  @Test func whatNoPathMarksHasNoMarks() throws {
+    let settings = Settings(
+      interfaces: InterfaceSelection(names: ["eth0"]), strategy: .auto, pipes: [], collectors: [])
+    let nothing = settings.policy(try Plan(.auto, .auto, abilities("--", "--")))
+    #expect(nothing.decide(SciTag(packed: 206), isIPv4: false, entropy: 0) == .notStamped)
+    let both = settings.policy(try Plan(.auto, .auto, abilities("++", "++")))
+    for isIPv4 in [true, false] {
+      guard case .mark = both.decide(SciTag(packed: 206), isIPv4: isIPv4, entropy: 0) else {
+        Issue.record("not marked")
+        continue
+      }
+    }
+  }
+}
