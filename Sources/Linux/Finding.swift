@@ -31,7 +31,7 @@ public struct Finding: Hashable, Sendable {
   ///   - need: what would help against an errno.
   ///   - body: gives a detail of what worked, or an empty string.
   public static func attempt(
-    _ need: (Int32) -> String = { _ in "" }, _ body: () throws(SystemError) -> String
+    need: (Int32) -> String = { _ in "" }, _ body: () throws(SystemError) -> String
   ) -> Finding {
     do throws(SystemError) {
       return .yes(try body())

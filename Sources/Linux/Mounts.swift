@@ -57,8 +57,7 @@ public enum BPFFileSystem {
           "not mounted",
           needs: isKnown ? "mount -t bpf bpf \(usualPoint)" : "a kernel with BPF (CONFIG_BPF_SYSCALL)")
       }
-      return .attempt({ _ in "a bpf file system that is mounted read-write and owned by this user" }) {
-        () throws(SystemError) in
+      return .attempt(need: need) { () throws(SystemError) in
         // Looks at the mount's and the folder's permissions alike.
         try system("access for writing", mount.point) { access(mount.point, W_OK | X_OK) }
         return mount.point
@@ -66,5 +65,8 @@ public enum BPFFileSystem {
     } catch {
       return .untried("\(error)")
     }
+  }
+  private static func need(_ code: Int32) -> String {
+    "a bpf file system that is mounted read-write and owned by this user"
   }
 }

@@ -5,7 +5,7 @@ internal import Glibc
 public enum SocketDiagnostics {
   /// Asks for the listening TCP sockets.
   public static func finding() -> Finding {
-    .attempt({ _ in "a kernel with INET_DIAG (modules inet_diag, tcp_diag)" }) { () throws(SystemError) in
+    .attempt(need: need) { () throws(SystemError) in
       let socket = try NetlinkSocket(family: Int32(NETLINK_SOCK_DIAG))
       var request = inet_diag_req_v2()
       request.sdiag_family = UInt8(AF_INET6)
@@ -16,13 +16,17 @@ public enum SocketDiagnostics {
       return ""
     }
   }
+
+  private static func need(_ code: Int32) -> String {
+    "a kernel with INET_DIAG (modules inet_diag, tcp_diag)"
+  }
 }
 
 /// Packet sockets that carry segmentation and checksum offloads along (packet(7)).
 public enum PacketSocket {
   /// Makes one that is bound to nothing and receives nothing.
   public static func finding() -> Finding {
-    .attempt({ $0 == EPERM ? "CAP_NET_RAW" : "a kernel with CONFIG_PACKET" }) { () throws(SystemError) in
+    .attempt(need: need) { () throws(SystemError) in
       let made = try Descriptor("socket", "AF_PACKET") {
         socket(AF_PACKET, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
       }
@@ -32,5 +36,9 @@ public enum PacketSocket {
       }
       return ""
     }
+  }
+
+  private static func need(_ code: Int32) -> String {
+    code == EPERM ? "CAP_NET_RAW" : "a kernel with CONFIG_PACKET"
   }
 }

@@ -17,8 +17,13 @@ struct BPFObjectCode: Sendable {
 struct BPFObject: ~Copyable {
   private let raw: OpaquePointer
 
-  /// - Parameter mapSizes: the most entries of maps whose size is not fixed in the source.
-  init(_ code: BPFObjectCode, mapSizes: [String: UInt32] = [:]) throws(BPFError) {
+  /// - Parameters:
+  ///   - program: the one to load, of those in the source: verifying takes milliseconds each.
+  ///   - mapSizes: the most entries of maps whose size is not fixed in the source.
+  ///   - shared: descriptors of another object's maps to use instead of own ones, by name.
+  init(
+    _ code: BPFObjectCode, program: String, mapSizes: [String: UInt32] = [:], shared: [String: Int32] = [:]
+  ) throws(BPFError) {
     LibbpfLog.install()
     // Before 5.11 maps and programs count against RLIMIT_MEMLOCK. Later kernels do not ask, so failing is no error.
     _ = clinux_memlock_unlimited()
@@ -35,6 +40,18 @@ struct BPFObject: ~Copyable {
         throw .missing("map \(name)")
       }
       bpf_map__set_max_entries(map, size)
+    }
+    var other = bpf_object__next_program(opened, nil)
+    while let candidate = other {
+      bpf_program__set_autoload(candidate, String(cString: bpf_program__name(candidate)) == program)
+      other = bpf_object__next_program(opened, candidate)
+    }
+    for (name, fd) in shared {
+      let status = Self.map(name, of: opened).map { bpf_map__reuse_fd($0, fd) } ?? -ENOENT
+      guard status == 0 else {
+        bpf_object__close(opened)
+        throw .map(SystemError("share BPF map", name, code: -status))
+      }
     }
     let status = bpf_object__load(opened)
     guard status == 0 else {
@@ -54,21 +71,22 @@ struct BPFObject: ~Copyable {
   }
 
   /// The descriptor of a map; the object owns it.
+  ///
+  /// - Parameter name: as in the source, or `.bss` for the map that holds the source's global variables.
   borrowing func map(_ name: String) throws(BPFError) -> Int32 {
-    let fd = bpf_object__find_map_fd_by_name(raw, name)
-    guard fd >= 0 else { throw .missing("map \(name)") }
-    return fd
+    guard let map = Self.map(name, of: raw) else { throw .missing("map \(name)") }
+    return bpf_map__fd(map)
   }
 
-  /// The map that holds the source's global variables.
-  borrowing func globals(of code: BPFObjectCode) throws(BPFError) -> Int32 {
-    // libbpf cuts the object's name to fit the kernel's 15 characters together with the section's.
-    var map = bpf_object__next_map(raw, nil)
+  private static func map(_ name: String, of object: OpaquePointer) -> OpaquePointer? {
+    if name != ".bss" { return bpf_object__find_map_by_name(object, name) }
+    // libbpf puts a part of the object's name before the section's.
+    var map = bpf_object__next_map(object, nil)
     while let candidate = map {
-      if String(cString: bpf_map__name(candidate)).hasSuffix(".bss") { return bpf_map__fd(candidate) }
-      map = bpf_object__next_map(raw, candidate)
+      if String(cString: bpf_map__name(candidate)).hasSuffix(name) { return candidate }
+      map = bpf_object__next_map(object, candidate)
     }
-    throw .missing("global variables in \(code.name)")
+    return nil
   }
 }
 

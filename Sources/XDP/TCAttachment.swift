@@ -15,10 +15,10 @@ struct TCAttachment: ~Copyable {
   let hook: TCHook
 
   /// - Parameter hook: nil tries tcx and falls back to clsact.
-  init(object: borrowing BPFObject, interface: Interface, hook: TCHook?) throws(BPFError) {
+  init(programs: TCPrograms, interface: Interface, hook: TCHook?) throws(BPFError) {
     guard let header = interface.linkHeader else { throw .linkLayer(interface) }
-    let name = Self.programName(for: header)
-    let program = try object.program(name)
+    let name = TCPrograms.name(of: header)
+    let program = try programs.program(for: header)
     do throws(SystemError) {
       if hook != .clsact {
         do throws(SystemError) {
@@ -34,16 +34,6 @@ struct TCAttachment: ~Copyable {
       self.hook = .clsact
     } catch {
       throw .attach(error)
-    }
-  }
-}
-
-extension TCAttachment {
-  /// The program in bpf/marker.bpf.c.
-  static func programName(for header: Interface.LinkHeader) -> String {
-    switch header {
-    case .ethernet: "marker_ethernet"
-    case .none: "marker_bare"
     }
   }
 }

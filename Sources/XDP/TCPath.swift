@@ -7,7 +7,7 @@ public final class TCPath: MarkingPath {
   public let kind = PathKind.tc
   public var families = AddressFamilies.all
 
-  private let object: BPFObject
+  private let programs: TCPrograms
   private let control: ControlBlock
   private var map: FlowMap
   private var ports = PortFilter()
@@ -23,10 +23,10 @@ public final class TCPath: MarkingPath {
   ///   - maxFlows: the most flows that the kernel's table takes.
   ///   - hook: the only hook to use, nil for the best that the kernel has.
   public init(maxFlows: Int, hook: TCHook? = nil) throws(BPFError) {
-    let object = try BPFObject(.marker, mapSizes: ["flows": UInt32(maxFlows)])
-    let flows = try object.map("flows")
-    let control = try ControlBlock(map: object.globals(of: .marker))
-    self.object = object
+    let programs = try TCPrograms(maxFlows: maxFlows)
+    let flows = try programs.map("flows")
+    let control = try ControlBlock(map: programs.map(".bss"))
+    self.programs = programs
     self.control = control
     map = FlowMap(map: flows)
     self.hook = hook
@@ -42,7 +42,7 @@ public final class TCPath: MarkingPath {
 
   func attach(to interface: Interface, hook: TCHook?) throws(BPFError) -> TCHook {
     if let hook = attachments.hook(on: interface.index) { return hook }
-    let attachment = try TCAttachment(object: object, interface: interface, hook: hook)
+    let attachment = try TCAttachment(programs: programs, interface: interface, hook: hook)
     let taken = attachment.hook
     attachments.append(attachment, interface.index)
     return taken
@@ -123,7 +123,7 @@ public final class TCPath: MarkingPath {
 
   /// The descriptor of the program for a kind of interface, for tests that run it on packets of their own.
   func program(for header: Interface.LinkHeader) throws(BPFError) -> Int32 {
-    try object.program(TCAttachment.programName(for: header))
+    try programs.program(for: header)
   }
 
   private func mark(_ range: Range<Int>, _ batch: inout ChangeBatch) {
