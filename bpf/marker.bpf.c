@@ -192,10 +192,14 @@ static __always_inline void marker_count(struct __sk_buff *skb, const struct mar
 	__u32 segments = skb->gso_segs;
 	__u64 bytes = skb->len - packet->network;
 
-	if (segments > 1)
+	if (segments > 1) {
 		bytes += (__u64)(segments - 1) * marker_header_bytes(skb, packet);
-	else
+		/* Super-packets beyond 64 KB have a jumbo header of 8 bytes (RFC 2675), which segmentation takes out. */
+		if (packet->jumbo)
+			bytes -= segments * 8;
+	} else {
 		segments = 1;
+	}
 	__sync_fetch_and_add(&value->packets, segments);
 	__sync_fetch_and_add(&value->bytes, bytes);
 }

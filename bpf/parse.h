@@ -42,6 +42,8 @@ struct marker_packet {
 	__u8 fragment;
 	/* A fragment but the first: it has no ports. */
 	__u8 later;
+	/* Payload length 0 and hop-by-hop options: larger than the length field can say. */
+	__u8 jumbo;
 };
 
 struct marker_vlan {
@@ -125,6 +127,7 @@ static __always_inline int marker_read_ipv6(struct __sk_buff *skb, struct marker
 	if (bpf_skb_load_bytes(skb, packet->network, &header, sizeof(header)) || header.version != 6)
 		return -1;
 	packet->ipv6 = 1;
+	packet->jumbo = !header.payload_len && header.nexthdr == IPPROTO_HOPOPTS;
 	__builtin_memcpy(packet->words, &header, sizeof(packet->words));
 	__builtin_memcpy(packet->key.local, &header.saddr, 16);
 	__builtin_memcpy(packet->key.remote, &header.daddr, 16);

@@ -57,8 +57,12 @@ public struct ChangeBatch: Sendable {
   /// Copies the counts that paths returned with `unmark` into the announcements of these flows' ends.
   public mutating func settleUsage() {
     for index in announcements.indices {
-      guard let change = announcements[index].change else { continue }
-      if let usage = changes[Int(change)].usage { announcements[index].usage = usage }
+      guard let change = announcements[index].change, var usage = changes[Int(change)].usage else { continue }
+      if let base = announcements[index].base {
+        usage.packets += base.packets
+        usage.bytes += base.bytes
+      }
+      announcements[index].usage = usage
     }
   }
 }
@@ -75,8 +79,9 @@ public struct Announcement: Sendable {
   public let end: WallClockTime?
   /// What left this host, where it was counted. A firefly gives it as the announced source sees it.
   public var usage: Usage?
-  /// The change whose count this announcement waits for.
+  /// The change whose count this announcement waits for, and what was counted before it.
   let change: Int32?
+  let base: Usage?
 
   public init(
     _ state: FlowEvent.State, _ key: FlowKey, _ orientation: Orientation, _ tag: SciTag,
@@ -85,13 +90,13 @@ public struct Announcement: Sendable {
   ) {
     self.init(
       state, key, orientation, tag, application: application, start: start, end: end, usage: usage,
-      change: nil)
+      change: nil, base: nil)
   }
 
   init(
     _ state: FlowEvent.State, _ key: FlowKey, _ orientation: Orientation, _ tag: SciTag,
     application: ApplicationNames.ID, start: WallClockTime, end: WallClockTime?, usage: Usage?,
-    change: Int32?
+    change: Int32?, base: Usage?
   ) {
     self.state = state
     self.key = key
@@ -102,6 +107,7 @@ public struct Announcement: Sendable {
     self.end = end
     self.usage = usage
     self.change = change
+    self.base = base
   }
 
   /// The flow in its announced order.

@@ -77,7 +77,7 @@ public struct FlowTable: ~Copyable {
     _ event: FlowEvent, at now: Moment, localAddresses: Set<Address>, into batch: inout ChangeBatch
   ) -> Outcome {
     let (key, orientation) = event.flow.normalised(localAddresses: localAddresses)
-    let position = store.position(of: key)
+    let position = store.position(of: key) ?? turned(key, orientation, localAddresses, into: &batch)
     switch (event.state, position) {
     case (.start, nil), (.ongoing, nil):
       guard store.count < limits.maxFlows else {
@@ -116,8 +116,8 @@ public struct FlowTable: ~Copyable {
   /// Notes what a path has counted for a flow; a count that moved is a sign of life.
   public mutating func note(_ usage: Usage, of key: FlowKey, at now: Moment) {
     guard let position = store.position(of: key) else { return }
-    if store[position].usage?.packets ?? 0 != usage.packets { store[position].lastSeen = now.monotonic }
-    store[position].usage = usage
+    if store[position].counted?.packets ?? 0 != usage.packets { store[position].lastSeen = now.monotonic }
+    store[position].counted = usage
   }
 
   /// Ends every flow that has been silent too long, with the time of its last sign of life.
@@ -155,6 +155,44 @@ public struct FlowTable: ~Copyable {
     while store.count > 0 { end(store.count - 1, at: now.wall, into: &batch) }
   }
 
+  /// A flow that was entered the other way round, because this host's addresses were others then: IPv6 loses its own
+  /// when a link goes down. It is turned if it is known better now.
+  private mutating func turned(
+    _ key: FlowKey, _ orientation: Orientation, _ localAddresses: Set<Address>, into batch: inout ChangeBatch
+  ) -> Int? {
+    let reverse = FlowKey(local: key.remote, remote: key.local, transport: key.transport)
+    guard let position = store.position(of: reverse) else { return nil }
+    guard localAddresses.contains(key.local.address), !localAddresses.contains(reverse.local.address) else {
+      return position
+    }
+    var flow = store[position]
+    store.remove(at: position)
+    if let mark = flow.mark { batch.changes.append(ChangeBatch.Change(.unmark, reverse, mark)) }
+    flow.key = key
+    flow.orientation = orientation
+    store.insert(flow)
+    if let mark = flow.mark { batch.changes.append(ChangeBatch.Change(.mark, key, mark)) }
+    return store.count - 1
+  }
+
+  /// Notes what became of a batch's changes: a mark that was refused is tried again when the flow is next spoken of, and
+  /// what was counted until a mark was taken away is kept.
+  public mutating func settle(_ batch: borrowing ChangeBatch) {
+    for change in batch.changes {
+      guard change.failure != nil || change.action == .unmark, let position = store.position(of: change.key)
+      else {
+        continue
+      }
+      if change.failure != nil, change.action != .unmark { store[position].mark = nil }
+      guard change.action == .unmark else { continue }
+      if let usage = change.usage {
+        store[position].counted = usage
+        store[position].base = store[position].usage
+      }
+      store[position].counted = nil
+    }
+  }
+
   private mutating func start(
     _ event: FlowEvent, _ key: FlowKey, _ orientation: Orientation, at now: Moment,
     into batch: inout ChangeBatch
@@ -163,7 +201,7 @@ public struct FlowTable: ~Copyable {
     let flow = Flow(
       key: key, tag: event.tag, orientation: orientation, application: event.application,
       origin: event.origin, holders: Holders(event.origin), mark: mark,
-      start: event.startTime ?? now.wall, lastSeen: now.monotonic, usage: nil)
+      start: event.startTime ?? now.wall, lastSeen: now.monotonic, counted: nil, base: nil)
     store.insert(flow)
     if let mark { batch.changes.append(ChangeBatch.Change(.mark, key, mark)) }
     batch.announcements.append(
@@ -177,8 +215,8 @@ public struct FlowTable: ~Copyable {
     store[position].holders.insert(Holders(event.origin))
     store[position].lastSeen = now.monotonic
     let old = store[position]
-    guard event.tag != old.tag else { return }
-    let mark = mark(for: event.tag, old.key)
+    guard event.tag != old.tag || old.mark == nil else { return }
+    let mark = mark(for: event.tag, old.key, counts: event.tag != old.tag)
     store[position].tag = event.tag
     store[position].mark = mark
     change(old.key, from: old.mark, to: mark, into: &batch)
@@ -207,16 +245,20 @@ public struct FlowTable: ~Copyable {
     batch.announcements.append(
       Announcement(
         .end, flow.key, flow.orientation, flow.tag, application: flow.application,
-        start: flow.start, end: max(flow.start, time), usage: flow.usage, change: change))
+        start: flow.start, end: max(flow.start, time), usage: flow.usage, change: change, base: flow.base))
   }
 
-  /// - Parameter entropy: nil draws it.
-  private mutating func mark(for tag: SciTag, _ key: FlowKey, entropy: UInt32? = nil) -> Mark? {
+  /// - Parameters:
+  ///   - entropy: nil draws it.
+  ///   - counts: whether a refusal is news.
+  private mutating func mark(
+    for tag: SciTag, _ key: FlowKey, entropy: UInt32? = nil, counts: Bool = true
+  ) -> Mark? {
     switch policy.decide(tag, isIPv4: key.isIPv4, entropy: entropy ?? nextRandom()) {
     case .mark(let mark): return mark
     case .notStamped: return nil
     case .refused:
-      counters.refusedMarks += 1
+      if counts { counters.refusedMarks += 1 }
       return nil
     }
   }

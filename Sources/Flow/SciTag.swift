@@ -59,7 +59,7 @@ extension SciTagError: CustomStringConvertible {
     case .activityOutOfRange(let number):
       return "activity \(number) is out of range: it is 0 to 63"
     case .unknownExperiment(let name):
-      return "no experiment is called \"\(name)\"; `marker registry` lists them, a number works too"
+      return "no experiment is called \"\(name)\"; the registry at scitags.org lists them, a number works too"
     case .unknownActivity(let name, let experiment):
       return "experiment \(experiment) has no activity called \"\(name)\"; a number works too"
     }

@@ -70,7 +70,11 @@ public final class NetlinkSocket: Sendable {
       let end = try receive(flags: 0) { header, payload throws(SystemError) -> DumpEnd? in
         if header.nlmsg_flags & UInt16(NLM_F_DUMP_INTR) != 0 { interrupted = true }
         switch Int32(header.nlmsg_type) {
-        case NLMSG_DONE: return .done
+        case NLMSG_DONE:
+          // A dump that failed midway says so here.
+          let code = payload.count >= 4 ? payload.loadUnaligned(as: Int32.self) : 0
+          if code < 0 { throw SystemError("netlink dump", code: -code) }
+          return .done
         case NLMSG_ERROR:
           let code = payload.loadUnaligned(as: Int32.self)
           if code != 0 { throw SystemError("netlink dump", code: -code) }

@@ -22,18 +22,26 @@ public final class NetworkMonitor: Sendable {
     public var links = false
     public var addresses = false
     public var routes = false
+    /// Indexes of interfaces that went away; another may have got the same since.
+    public var gone: Set<UInt32> = []
   }
 
   public func changes() throws(SystemError) -> Changes {
     var changes = Changes()
-    let complete = try socket.notifications { type, _ in
+    let complete = try socket.notifications { type, payload in
       switch Int32(type) {
-      case Int32(RTM_NEWLINK), Int32(RTM_DELLINK): changes.links = true
+      case Int32(RTM_NEWLINK): changes.links = true
+      case Int32(RTM_DELLINK):
+        changes.links = true
+        // A bridge tells in the same words that a port has left it, which is not gone.
+        if let interface = Interface(payload), payload.first == UInt8(AF_UNSPEC) {
+          changes.gone.insert(interface.index)
+        }
       case Int32(RTM_NEWADDR), Int32(RTM_DELADDR): changes.addresses = true
       case Int32(RTM_NEWROUTE), Int32(RTM_DELROUTE): changes.routes = true
       default: break
       }
     }
-    return complete ? changes : Changes(links: true, addresses: true, routes: true)
+    return complete ? changes : Changes(links: true, addresses: true, routes: true, gone: changes.gone)
   }
 }

@@ -13,6 +13,9 @@ struct AttachmentList {
 
   var indexes: [UInt32] { entries.map(\.interface) }
 
+  /// Those that somebody took away.
+  var lost: [UInt32] { entries.filter { !$0.attachment.isThere }.map(\.interface) }
+
   func hook(on interface: UInt32) -> TCHook? {
     entries.first { $0.interface == interface }?.attachment.hook
   }

@@ -34,7 +34,7 @@ extension BPFError: CustomStringConvertible {
     case .linkLayer(let interface):
       return
         "interface \(interface.name) has link type \(interface.hardwareType), whose header is not known; "
-        + "Ethernet, loopback, tun, PPP and IP tunnels are"
+        + "Ethernet, loopback, tun, PPP, SIT and IP-in-IP tunnels are"
     }
   }
 }

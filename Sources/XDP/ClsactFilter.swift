@@ -26,16 +26,20 @@ struct ClsactFilter: ~Copyable {
     guard made == 0 || made == -EEXIST else {
       throw SystemError("add qdisc clsact to", interface.name, code: -made)
     }
-    var last: Int32 = -EBUSY
-    for priority in Self.priorities {
+    // What an earlier process left: one is replaced in place, so that no packet goes unmarked; more than one would mark
+    // by maps that nobody tends.
+    let left = made == 0 ? [] : Self.priorities.filter { Self.occupant(&hook, $0) == programName }
+    for priority in left.dropFirst() {
       var options = Self.options(priority)
-      let occupant = bpf_tc_query(&hook, &options)
-      let replaces = occupant == 0 && Self.name(ofProgram: options.prog_id) == programName
+      _ = bpf_tc_detach(&hook, &options)
+    }
+    var last: Int32 = -EBUSY
+    for priority in left.first.map({ $0...$0 }) ?? Self.priorities {
       // Another's filter with our handle at this priority.
-      if occupant == 0, !replaces { continue }
-      options = Self.options(priority)
+      if left.isEmpty, Self.occupant(&hook, priority) != nil { continue }
+      var options = Self.options(priority)
       options.prog_fd = program
-      options.flags = replaces ? BPF_TC_F_REPLACE.rawValue : 0
+      options.flags = left.isEmpty ? 0 : BPF_TC_F_REPLACE.rawValue
       last = bpf_tc_attach(&hook, &options)
       if last == 0 {
         self.interface = interface
@@ -52,11 +56,10 @@ struct ClsactFilter: ~Copyable {
   }
 
   deinit {
+    // Where the interface is gone, so is the filter; and one that has taken its place is not this one's to remove.
+    guard isThere else { return }
     var hook = Self.hook(interface, BPF_TC_EGRESS)
     var options = Self.options(priority)
-    // Where the interface is gone, so is the filter; and one that has taken its place is not this one's to remove.
-    guard bpf_tc_query(&hook, &options) == 0, options.prog_id == programID else { return }
-    options = Self.options(priority)
     _ = bpf_tc_detach(&hook, &options)
     if madeQdisc { Self.removeQdiscIfUnused(interface) }
   }
@@ -75,6 +78,20 @@ struct ClsactFilter: ~Copyable {
     options.handle = handle
     options.priority = priority
     return options
+  }
+
+  /// Whether the filter is still there, and still this one.
+  var isThere: Bool {
+    var hook = Self.hook(interface, BPF_TC_EGRESS)
+    var options = Self.options(priority)
+    return bpf_tc_query(&hook, &options) == 0 && options.prog_id == programID
+  }
+
+  /// The name of the program in the filter with our handle at a priority; nil where there is none.
+  private static func occupant(_ hook: inout bpf_tc_hook, _ priority: UInt32) -> String? {
+    var options = options(priority)
+    guard bpf_tc_query(&hook, &options) == 0 else { return nil }
+    return name(ofProgram: options.prog_id) ?? ""
   }
 
   private static func name(ofProgram id: UInt32) -> String? {

@@ -78,6 +78,8 @@ struct FlowMap: ~Copyable {
   /// Changes the mark of a flow that is there; its counters go on.
   ///
   /// Packets that pass between reading the counters and writing them are not counted.
+  ///
+  /// - Throws: ENOENT where the flow is not there.
   mutating func change(_ key: FlowKey, _ mark: Mark) throws(SystemError) {
     keys[0] = marker_key(key)
     values[0] = marker_value(mark)
@@ -86,7 +88,7 @@ struct FlowMap: ~Copyable {
       values[0].packets = old.packets
       values[0].bytes = old.bytes
     }
-    let status = bpf_map_update_elem(map, keys, values, UInt64(BPF_ANY))
+    let status = bpf_map_update_elem(map, keys, values, UInt64(BPF_EXIST))
     guard status == 0 else { throw SystemError("bpf_map_update_elem", "\(key)", code: -status) }
   }
 

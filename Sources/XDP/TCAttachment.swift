@@ -14,6 +14,14 @@ struct TCAttachment: ~Copyable {
   private let holder: Holder
   let hook: TCHook
 
+  /// Whether packets still pass the program. A tcx link stays until its interface goes; a filter can be taken away.
+  var isThere: Bool {
+    switch holder {
+    case .tcx: true
+    case .clsact(let filter): filter.isThere
+    }
+  }
+
   /// - Parameter hook: nil tries tcx and falls back to clsact.
   init(programs: TCPrograms, interface: Interface, hook: TCHook?) throws(BPFError) {
     guard let header = interface.linkHeader else { throw .linkLayer(interface) }

@@ -1,5 +1,6 @@
 internal import CTable
 public import Flow
+internal import Glibc
 public import Linux
 
 /// Marks packets in the kernel as they leave an interface: a BPF program at tcx or clsact egress.
@@ -52,6 +53,9 @@ public final class TCPath: MarkingPath {
   public func detach(fromInterface index: UInt32) {
     attachments.remove(index)
   }
+
+  /// The indexes of interfaces whose attachment somebody else has removed, with their clsact qdisc for example.
+  public var lostInterfaces: [UInt32] { attachments.lost }
 
   /// The indexes of the interfaces that are attached.
   public var attachedInterfaces: [UInt32] { attachments.indexes }
@@ -143,6 +147,8 @@ public final class TCPath: MarkingPath {
     do throws(SystemError) {
       try map.change(batch.changes[index].key, batch.changes[index].mark)
     } catch {
+      // The kernel refused the flow when it was first marked; it may have room now.
+      if error.code == ENOENT { return mark(index..<index + 1, &batch) }
       batch.changes[index].failure = PathFailure(.tc, code: error.code)
     }
   }

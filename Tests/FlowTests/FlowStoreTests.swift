@@ -10,7 +10,7 @@ private func flow(_ number: Int) -> Flow {
     orientation: .outbound,
     application: .marker, origin: .pipe, holders: Holders(.pipe), mark: nil,
     start: WallClockTime(microseconds: Int64(number)),
-    lastSeen: MonotonicTime(nanoseconds: 0), usage: nil)
+    lastSeen: MonotonicTime(nanoseconds: 0), counted: nil, base: nil)
 }
 
 @Suite struct FlowStoreTests {

@@ -28,12 +28,13 @@ private struct Bench: ~Copyable {
   mutating func apply(
     _ state: FlowEvent.State, _ flow: AnnouncedFlow = outbound, _ tag: SciTag = tag,
     from origin: Origin = .pipe,
-    at second: Int64 = 0, startTime: WallClockTime? = nil
+    at second: Int64 = 0, startTime: WallClockTime? = nil,
+    local: Set<Address> = [here.address]
   ) -> FlowTable.Outcome {
     batch.removeAll()
     return table.apply(
       FlowEvent(state, flow, tag, from: origin, startTime: startTime), at: moment(second),
-      localAddresses: [here.address], into: &batch)
+      localAddresses: local, into: &batch)
   }
 }
 
@@ -164,6 +165,55 @@ private struct Bench: ~Copyable {
     bench.apply(.start, at: 5)
     bench.apply(.end, at: 3)
     #expect(bench.batch.announcements.first?.end == moment(5).wall)
+  }
+
+  @Test func anAddressThatGoesBetweenStartAndEnd() {
+    var bench = Bench()
+    bench.apply(.start, inbound)
+    #expect(bench.apply(.end, inbound, local: []) == .ended)
+    #expect(bench.batch.changes.map(\.key) == [key] && bench.table.count == 0)
+    #expect(bench.batch.announcements.first?.flow == inbound)
+  }
+
+  @Test func anAddressThatComesAfterTheStartTurnsTheFlow() {
+    var bench = Bench()
+    bench.apply(.start, inbound, local: [])
+    #expect(bench.table.flow(key) == nil)
+    #expect(bench.apply(.start, inbound, at: 5) == .refreshed)
+    #expect(bench.table.count == 1)
+    #expect(bench.batch.changes.map(\.action) == [.unmark, .mark] && bench.batch.changes.last?.key == key)
+    #expect(bench.table.flow(key)?.start == moment(0).wall && bench.table.flow(key)?.orientation == .inbound)
+    #expect(bench.apply(.end, inbound) == .ended)
+    #expect(bench.batch.announcements.first?.flow == inbound)
+  }
+
+  @Test func whatWasCountedBeforeATagWithoutAMarkIsKept() {
+    var bench = Bench()
+    bench.apply(.start)
+    bench.apply(.start, outbound, SciTag(packed: 512 << 6 | 1))
+    bench.batch.changes[0].usage = Usage(packets: 10, bytes: 1000)
+    bench.table.settle(bench.batch)
+    #expect(bench.table.flow(key)?.usage == Usage(packets: 10, bytes: 1000))
+    bench.apply(.start)
+    bench.table.note(Usage(packets: 2, bytes: 200), of: key, at: moment(1))
+    #expect(bench.table.flow(key)?.usage == Usage(packets: 12, bytes: 1200))
+    bench.apply(.end)
+    bench.batch.changes[0].usage = Usage(packets: 3, bytes: 300)
+    bench.table.settle(bench.batch)
+    bench.batch.settleUsage()
+    #expect(bench.batch.announcements.first?.usage == Usage(packets: 13, bytes: 1300))
+  }
+
+  @Test func aRefusedMarkIsTriedAgain() {
+    var bench = Bench()
+    bench.apply(.start)
+    bench.batch.changes[0].failure = PathFailure(.tc, code: 12)
+    bench.table.settle(bench.batch)
+    bench.apply(.start, at: 1)
+    #expect(bench.batch.changes.map(\.action) == [.mark])
+    bench.table.settle(bench.batch)
+    bench.apply(.start, at: 2)
+    #expect(bench.batch.isEmpty)
   }
 
   @Test func anotherPolicyChangesWhatIsThere() throws {

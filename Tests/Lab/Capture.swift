@@ -36,7 +36,7 @@ public final class Capture: Sendable {
   /// milliseconds. Frames that the interface itself sent are left out.
   public func frames(quiet: Int32 = 100) throws(SystemError) -> [Frame] {
     var frames: [Frame] = []
-    var buffer = [UInt8](repeating: 0, count: 1 << 17)
+    var buffer = [UInt8](repeating: 0, count: 1 << 19)
     while true {
       var ready = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
       if try system("poll", "", { poll(&ready, 1, quiet) }) == 0 { return frames }

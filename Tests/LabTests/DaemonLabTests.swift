@@ -186,6 +186,48 @@ private struct Ear {
     #expect(Set(sources) == [near, "2001:db8::77"])
   }
 
+  @Test func aSecondReaderOfAPipeIsRefused() throws {
+    let pair = try VethPair()
+    let marker = try MarkerProcess(arguments, in: pair.near)
+    let error = #expect(throws: SystemError.self) {
+      try MarkerProcess(arguments.replacing("PIPE", with: marker.pipe), in: pair.near)
+    }
+    #expect(
+      error?.description.contains("another process reads already") == true, "\(String(describing: error))")
+    #expect(marker.stop() == 0)
+  }
+
+  @Test func theLogsReaderMayGo() throws {
+    let pair = try VethPair()
+    let folder = try shell("mktemp -d").filter { $0 != "\n" }
+    defer { _ = try? shell("rm -rf \(folder)") }
+    // head goes after the first line; bad lines make the daemon log more.
+    try pair.near.shell(
+      """
+      (\(MarkerProcess.binary) --interface near0 --pipe \(folder)/pipe --no-remote-fireflies 2>&1 & echo $! > \(folder)/pid; wait) \
+        | head -n 1 > /dev/null &
+      until [ -p \(folder)/pipe ]; do sleep 0.05; done; sleep 0.3
+      for line in 1 2 3; do echo nonsense > \(folder)/pipe; done; sleep 0.2
+      kill -0 $(cat \(folder)/pid) && kill $(cat \(folder)/pid)
+      """)
+  }
+
+  @Test func aPartThatFailsEndsTheDaemonWithItsError() throws {
+    let pair = try VethPair()
+    // Too few descriptors for one part or another: it must not live on as if it worked.
+    for limit in 18...30 {
+      let output = try pair.near.shell(
+        """
+        folder=$(mktemp -d); ulimit -n \(limit)
+        \(MarkerProcess.binary) --interface near0 --pipe $folder/pipe --no-remote-fireflies > $folder/log 2>&1 &
+        sleep 0.4; kill $! 2>/dev/null; for try in $(seq 1 100); do kill -0 $! 2>/dev/null || break; sleep 0.05; done
+        kill -0 $! 2>/dev/null && { echo STUCK; kill -9 $!; }
+        wait; cat $folder/log; rm -r $folder
+        """)
+      #expect(!output.contains("STUCK"), "with \(limit) descriptors: \(output)")
+    }
+  }
+
   @Test func killedAndStartedAgain() throws {
     let pair = try VethPair()
     let marker = try MarkerProcess(arguments, in: pair.near)

@@ -111,4 +111,53 @@ import Testing
     #expect(try capture.frames().of(flow.key).map { $0.flowLabel & ~FlowLabel.entropyMask } == [0x30038])
     #expect(marker.stop() == 0)
   }
+
+  /// Our filters on an interface.
+  private func filters(_ pair: VethPair) throws -> Int {
+    try pair.near.shell("tc filter show dev near0 egress").split(separator: "\n").count {
+      $0.contains("marker_ethernet")
+    }
+  }
+
+  private let clsact = "--interface near0 --tc-hook clsact --pipe PIPE --no-remote-fireflies"
+
+  @Test func aFilterThatSomebodyTakesAwayIsBack() throws {
+    let pair = try VethPair()
+    let marker = try MarkerProcess(clsact, in: pair.near)
+    #expect(try filters(pair) == 1)
+    try pair.near.shell("tc qdisc del dev near0 clsact")
+    #expect(
+      marker.waitForLog("somebody removed our tc filter")
+        || marker.waitForLog("somebody removed our tc filter"))
+    #expect(waitForAttachments(marker, "near0", 2))
+    #expect(try filters(pair) == 1)
+    #expect(marker.stop() == 0)
+    #expect(try pair.near.shell("tc qdisc show dev near0").contains("clsact") == false)
+  }
+
+  @Test func aFilterLeftAtAnotherPriorityIsTakenOver() throws {
+    let pair = try VethPair()
+    try pair.near.shell(
+      "tc qdisc add dev near0 clsact; tc filter add dev near0 egress pref 1 protocol ip bpf bytecode '1,6 0 0 0,'"
+    )
+    let first = try MarkerProcess(clsact, in: pair.near)
+    _ = first.stop(SIGKILL)
+    #expect(try filters(pair) == 1)
+    try pair.near.shell("tc filter del dev near0 egress pref 1")
+    let second = try MarkerProcess(clsact, in: pair.near)
+    #expect(try filters(pair) == 1, "replaced in place")
+    #expect(second.stop() == 0)
+    #expect(try pair.near.shell("tc filter show dev near0 egress") == "")
+  }
+
+  @Test func anotherInterfaceWithTheSameIndex() throws {
+    let pair = try VethPair()
+    let marker = try MarkerProcess("--interface 'aux*' --pipe PIPE --no-remote-fireflies", in: pair.near)
+    let make =
+      "ip link add aux0 index 77 type veth peer name aux1 && ip link set aux0 up && ip link set aux1 up"
+    try pair.near.shell(make)
+    #expect(waitForAttachments(marker, "aux0", 1))
+    try pair.near.shell("ip link del aux0; \(make)")
+    #expect(waitForAttachments(marker, "aux0", 2))
+  }
 }

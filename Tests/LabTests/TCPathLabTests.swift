@@ -73,6 +73,31 @@ extension VethPair {
     }
   }
 
+  /// Super-packets beyond 64 KB carry a jumbo header that never reaches the wire.
+  @Test func bigTCPIsCountedAsTheWireHasIt() throws {
+    let pair = try VethPair(offloads: true)
+    try pair.near.shell("ip link set near0 gso_max_size 180000")
+    try pair.far.shell("ip link set far0 gro_max_size 180000")
+    let path = try TCPath(maxFlows: 100)
+    _ = try pair.attach(path)
+    let ours = try Conversation.tcp(pair)
+    _ = try path.set(.mark, ours.key)
+    let capture = try Capture("far0", in: pair.far)
+    // Room for whole writes, so that TCP has more to send at once than 64 KB.
+    try ours.near.set(SOL_SOCKET, Int32(SO_SNDBUFFORCE), 16 << 20)
+    try ours.far.set(SOL_SOCKET, Int32(SO_RCVBUFFORCE), 16 << 20)
+    for _ in 0..<6 {
+      try ours.near.send([UInt8](repeating: 1, count: 1_000_000))
+      var received = 0
+      while received < 1_000_000, let bytes = try ours.far.receive() { received += bytes.count }
+    }
+    let sent = try #require(try path.set(.unmark, ours.key))
+    #expect(try capture.frames().of(ours.key).contains { $0.bytes.count > 66_000 }, "BIG TCP was used")
+    // Every segment has 40 + 32 bytes of headers (timestamps); FIN and pure ACKs carry no data.
+    #expect(
+      sent.bytes - 72 * sent.packets >= 6_000_000 && sent.bytes - 72 * sent.packets < 6_010_000, "\(sent)")
+  }
+
   @Test func udpWithSegmentationAndFragments() throws {
     let pair = try VethPair()
     let path = try TCPath(maxFlows: 100)

@@ -55,7 +55,7 @@ private func parse(_ text: String) throws(PipeLineError) -> FlowEvent? {
     ),
     (
       "start tcp ::1 1 ::2 2 atlsa 1", 23,
-      "no experiment is called \"atlsa\"; `marker registry` lists them, a number works too"
+      "no experiment is called \"atlsa\"; the registry at scitags.org lists them, a number works too"
     ),
     ("start tcp ::1 1 ::2 2 cms \"Analysis", 27, "expected a closing quote"),
   ])

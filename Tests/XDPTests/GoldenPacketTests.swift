@@ -212,6 +212,25 @@ private let untouched: [Shape] = [
     #expect(try run.run(marked[1].packet).packet != marked[1].packet, "its neighbour stays marked")
   }
 
+  @Test func aMarkThatWasRefusedAndIsChangedLater() throws {
+    let path = try TCPath(maxFlows: 1)
+    func apply(_ action: ChangeBatch.Change.Action, _ key: FlowKey) throws -> Int32? {
+      var batch = ChangeBatch()
+      batch.changes.append(ChangeBatch.Change(action, key, try labelMark()))
+      path.apply(&batch)
+      return batch.changes[0].failure?.code
+    }
+    let run = TestRun(path: path)
+    #expect(try apply(.mark, udp) == nil)
+    #expect(try apply(.mark, tcp) == E2BIG)
+    #expect(try apply(.unmark, udp) == nil)
+    #expect(try apply(.remark, tcp) == nil)
+    #expect(try run.run(marked[0].packet).packet != marked[0].packet, "there is room now")
+    #expect(try apply(.unmark, tcp) == nil)
+    #expect(try apply(.mark, udp) == nil)
+    #expect(try run.run(marked[1].packet).packet != marked[1].packet, "the books are right")
+  }
+
   @Test func remarkingKeepsTheCount() throws {
     let run = try ready(labelMark())
     _ = try run.run(marked[0].packet)

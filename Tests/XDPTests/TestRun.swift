@@ -10,6 +10,8 @@ struct TestRun {
 
   init() throws { path = try TCPath(maxFlows: 1000) }
 
+  init(path: TCPath) { self.path = path }
+
   /// Marks flows with the label of a tag, or the mark given.
   func mark(_ keys: [FlowKey], _ mark: Mark) -> [PathFailure?] {
     var batch = ChangeBatch()

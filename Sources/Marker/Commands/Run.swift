@@ -1,6 +1,7 @@
 import ArgumentParser
 import Firefly
 import Flow
+import Glibc
 import Logging
 import XDP
 
@@ -100,6 +101,8 @@ struct Run: AsyncParsableCommand {
   }
 
   func run() async throws {
+    // Whoever reads the log may go; that must not end the marking.
+    signal(SIGPIPE, SIG_IGN)
     LoggingSystem.bootstrap(StreamLogHandler.standardError)
     var log = Logger(label: "marker")
     log.logLevel = logLevel.level

@@ -72,6 +72,13 @@ struct Daemon {
     if let emitter { announcer.setEmitter(emitter) }
   }
 
+  /// One that fails takes the others down in their order, and its error comes out at the end. Cancelling them would not
+  /// reach their threads.
+  private static func service(_ service: any Service) -> ServiceGroupConfiguration.ServiceConfiguration {
+    ServiceGroupConfiguration.ServiceConfiguration(
+      service: service, failureTerminationBehavior: .gracefullyShutdownGroup)
+  }
+
   private static func emitter(
     _ settings: Settings, _ applications: ApplicationNames, _ log: Logger
   ) throws(SystemError) -> Emitter {
@@ -90,8 +97,8 @@ struct Daemon {
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: [
-          .init(service: announcer), .init(service: writer), .init(service: pipes),
-          .init(service: Readiness(log: log)),
+          Self.service(announcer), Self.service(writer), Self.service(pipes),
+          Self.service(Readiness(log: log)),
         ],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
     try await group.run()

@@ -85,7 +85,7 @@ extension TableWriter.Desk {
 
   private mutating func select(_ interfaces: InterfaceSelection) throws {
     guard try network.setSelection(interfaces) else { return }
-    for keeper in keepers { keeper.interfacesChanged(network.selected) }
+    for keeper in keepers { keeper.interfacesChanged(network.selected, gone: []) }
   }
 
   /// Changes the marks of the flows that are there.
@@ -93,6 +93,7 @@ extension TableWriter.Desk {
     var changes = ChangeBatch()
     table.setPolicy(policy, into: &changes)
     for keeper in keepers { keeper.path.apply(&changes) }
+    table.settle(changes)
   }
 
   private mutating func replacePaths(_ new: Settings, _ log: Logger) throws {
@@ -104,7 +105,7 @@ extension TableWriter.Desk {
       // A copy of the marks, because the table cannot be lent to what outlives this call.
       var flows: [(FlowKey, Mark, Usage?)] = []
       table.forEachFlow { flow in
-        if let mark = flow.mark { flows.append((flow.key, mark, flow.usage)) }
+        if let mark = flow.mark { flows.append((flow.key, mark, flow.counted)) }
       }
       let marked = flows
       var start = PathStart(new, interfaces: network.selected, flows: { marked.forEach($0) }, log: log)

@@ -73,7 +73,9 @@ final class TableWriter: Service {
     while true {
       work.wait(desk, until: nextCheck)
       if work.network, desk.network.update() {
-        for keeper in desk.keepers { keeper.interfacesChanged(desk.network.selected) }
+        for keeper in desk.keepers {
+          keeper.interfacesChanged(desk.network.selected, gone: desk.network.gone)
+        }
       }
       for index in work.keepers { desk.keepers[index].tend(desk.table) }
       for request in reconfigurations.take() {
@@ -134,6 +136,7 @@ final class TableWriter: Service {
       desk.refusals.report(
         log, "flows whose experiment has no mark are announced only", ["count": "\(refusedMarks)"])
     }
+    desk.table.settle(desk.batch)
     desk.batch.settleUsage()
     _ = announcements.add(desk.batch.announcements)
     desk.batch.removeAll()

@@ -48,7 +48,7 @@ final class NFTKeeper: PathKeeper {
     }
   }
 
-  func interfacesChanged(_ selected: [Interface]) {
+  func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {
     do throws(PathError) {
       try nft.setInterfaces(selected.map(\.name))
       report(selected)
@@ -84,7 +84,7 @@ final class NFTKeeper: PathKeeper {
   private func install(_ table: borrowing FlowTable) throws(PathError) {
     try nft.restore { body in
       table.forEachFlow { flow in
-        if let mark = flow.mark { body(flow.key, mark, flow.usage) }
+        if let mark = flow.mark { body(flow.key, mark, flow.counted) }
       }
     }
   }

@@ -11,6 +11,8 @@ final class NetworkKeeper {
   private(set) var localAddresses: Set<Address> = []
   private var chosen = InterfaceSelection.Result()
   private var facts = InterfaceSelection.Facts()
+  /// Indexes of interfaces that went away before the last `update`.
+  private(set) var gone: Set<UInt32> = []
 
   /// - Throws: where an interface that is named is not there.
   init(_ selection: InterfaceSelection, log: Logger) throws {
@@ -64,7 +66,9 @@ final class NetworkKeeper {
       guard changes.links || changes.addresses || changes.routes else { return false }
       if changes.addresses { try lookAtAddresses() }
       if changes.routes { try lookAtRoutes() }
-      return choose(among: try Interface.all())
+      gone = changes.gone
+      let isOther = choose(among: try Interface.all())
+      return isOther || chosen.selected.contains { gone.contains($0.index) }
     } catch {
       log.error("cannot look at the network interfaces", metadata: ["error": "\(error)"])
       return false

@@ -16,7 +16,9 @@ protocol PathKeeper: AnyObject {
   func tend(_ table: borrowing FlowTable)
 
   /// Other interfaces are to be marked on than before.
-  func interfacesChanged(_ selected: [Interface])
+  ///
+  /// - Parameter gone: indexes of interfaces that went away meanwhile; another may have got the same since.
+  func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>)
 
   /// Marks all flows of a table, with what they have counted so far; for a path that follows another.
   func takeOver(_ table: borrowing FlowTable) throws(PathError)

@@ -7,28 +7,50 @@ import XDP
 final class TCKeeper: PathKeeper {
   private let tc: TCPath
   private let log: Logger
+  private var selected: [Interface]
+  /// Attachments that failed and were told of.
+  private var complained: Set<UInt32> = []
 
   /// Loads the programs and attaches them.
   init(_ selected: [Interface], maxFlows: Int, hook: TCHook?, log: Logger) throws(BPFError) {
     self.log = log
+    self.selected = selected
     tc = try TCPath(maxFlows: maxFlows, hook: hook)
     for interface in selected { try attach(interface) }
   }
 
   var path: any MarkingPath { tc }
   var descriptor: Int32? { nil }
-  var period: Int32? { nil }
-  func tend(_ table: borrowing FlowTable) {}
+  /// Somebody may have removed our filter, or an attachment may have failed for the moment.
+  var period: Int32? { 5000 }
 
-  func interfacesChanged(_ selected: [Interface]) {
+  func tend(_ table: borrowing FlowTable) {
+    for index in tc.lostInterfaces {
+      log.warning("somebody removed our tc filter", metadata: ["index": "\(index)"])
+      tc.detach(fromInterface: index)
+    }
+    reconcile()
+  }
+
+  func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {
+    self.selected = selected
+    // An interface that went and one that came may have the same index.
+    for index in gone { tc.detach(fromInterface: index) }
+    reconcile()
+  }
+
+  private func reconcile() {
     for index in tc.attachedInterfaces where !selected.contains(where: { $0.index == index }) {
       tc.detach(fromInterface: index)
     }
     for interface in selected where !tc.attachedInterfaces.contains(interface.index) {
       do throws(BPFError) {
         try attach(interface)
+        complained.remove(interface.index)
       } catch {
-        log.error("cannot mark", metadata: ["interface": "\(interface.name)", "error": "\(error)"])
+        guard complained.insert(interface.index).inserted else { continue }
+        log.error(
+          "cannot mark; it is tried again", metadata: ["interface": "\(interface.name)", "error": "\(error)"])
       }
     }
   }
@@ -36,7 +58,7 @@ final class TCKeeper: PathKeeper {
   func takeOver(_ table: borrowing FlowTable) throws(PathError) {
     try tc.takeOver { body in
       table.forEachFlow { flow in
-        if let mark = flow.mark { body(flow.key, mark, flow.usage) }
+        if let mark = flow.mark { body(flow.key, mark, flow.counted) }
       }
     }
   }

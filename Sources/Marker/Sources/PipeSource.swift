@@ -28,6 +28,7 @@ final class PipeSource: Service {
   private let log: Logger
   private let stop: EventCounter
   private let changed: EventCounter
+  private let poller: Descriptor
 
   /// Events handed on at once.
   private static let batchSize = 1024
@@ -40,6 +41,7 @@ final class PipeSource: Service {
     self.log = log
     stop = try EventCounter()
     changed = try EventCounter()
+    poller = try Descriptor("epoll_create1") { epoll_create1(Int32(EPOLL_CLOEXEC)) }
     for path in paths { log.info("reading flows", metadata: ["pipe": "\(path)"]) }
   }
 
@@ -72,11 +74,10 @@ final class PipeSource: Service {
   }
 
   private func read() throws(SystemError) {
-    let poller = try Descriptor("epoll_create1") { epoll_create1(Int32(EPOLL_CLOEXEC)) }
     try poller.watch(stop.descriptor, EPOLLIN.rawValue)
     try poller.watch(changed.descriptor, EPOLLIN.rawValue)
     var open: [Int32: PipeReader] = [:]
-    try follow(&open, poller)
+    try follow(&open)
 
     var readers = PipeReaders(batchSize: Self.batchSize)
     var events = [epoll_event](repeating: epoll_event(), count: 16)
@@ -91,7 +92,7 @@ final class PipeSource: Service {
         case stop.descriptor: return
         case changed.descriptor:
           changed.clear()
-          try follow(&open, poller)
+          try follow(&open)
         default: waiting.insert(event.data.fd)
         }
       }
@@ -117,7 +118,7 @@ final class PipeSource: Service {
   }
 
   /// Opens and closes what has changed. A pipe that is closed leaves the poller by itself.
-  private func follow(_ open: inout [Int32: PipeReader], _ poller: borrowing Descriptor) throws(SystemError) {
+  private func follow(_ open: inout [Int32: PipeReader]) throws(SystemError) {
     let wanted = pipes.withLock { $0 }
     open = open.filter { entry in wanted.contains { $0 === entry.value.pipe } }
     for pipe in wanted where open[pipe.descriptor] == nil {
