@@ -71,7 +71,10 @@ let package = Package(
     .testTarget(
       name: "MarkerTests", dependencies: ["Marker", "Flow", "Linux", "Lab"], swiftSettings: settings),
     .testTarget(
-      name: "LabTests", dependencies: ["Marker", "XDP", "Flow", "Linux", "Lab", "CLinux"],
+      name: "LabTests",
+      dependencies: [
+        "Marker", "XDP", "Flow", "Linux", "Lab", "CLinux", .product(name: "Logging", package: "swift-log"),
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "FireflyTests", dependencies: ["Firefly", "Flow", "Linux"], swiftSettings: settings),

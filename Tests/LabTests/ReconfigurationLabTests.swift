@@ -1,0 +1,129 @@
+import Flow
+import Glibc
+import Lab
+import Linux
+import Logging
+import Testing
+
+@testable import Marker
+
+/// The writer's desk in a namespace, without threads and pipes around it.
+@Suite(.enabled(if: geteuid() == 0, "needs root")) struct ReconfigurationLabTests {
+  private let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+  private func settings(_ strategy: Strategy, _ path: PathChoice = .auto) -> Settings {
+    Settings(
+      interfaces: InterfaceSelection(names: ["near0"]), strategy: strategy, path: path, pipes: [],
+      collectors: [],
+      limits: FlowTable.Limits(maxFlows: 1000))
+  }
+
+  private func desk(_ settings: Settings) throws -> TableWriter.Desk {
+    let network = try NetworkKeeper(settings.interfaces, log: log)
+    var start = PathStart(settings, interfaces: network.selected, log: log)
+    let (plan, keepers) = try start.start()
+    return TableWriter.Desk(
+      table: FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: 7), keepers: keepers,
+      network: network, settings: settings, plan: plan)
+  }
+
+  /// From one way of marking to another while packets leave: each has the old mark or the new one, none has neither.
+  @Test func noPacketIsUnmarkedBetweenSettings() throws {
+    let pair = try VethPair()
+    let six = try Conversation.udp(pair)
+    let four = try Conversation.udp(pair, ipv4: true)
+    let steps: [(Settings, label: Bool, dscp: Bool)] = [
+      (settings(.label, .nft), true, false), (settings(.label, .tc), true, false),
+      (settings(.auto), true, true),
+      (settings(.auto, .nft), true, true), (settings(.auto, .tc), true, true), (settings(.dscp), false, true),
+      (settings(.label), true, false),
+    ]
+    try pair.near.run {
+      var desk = try desk(settings(.label))
+      var batch = ChangeBatch()
+      let now = Moment.now()
+      for key in [six.key, four.key] {
+        desk.table.apply(
+          FlowEvent(.start, AnnouncedFlow(key, .outbound), SciTag(packed: 145), from: .pipe), at: now,
+          localAddresses: desk.network.localAddresses, into: &batch)
+      }
+      for keeper in desk.keepers { keeper.path.apply(&batch) }
+      var (hadLabel, hadDSCP) = (true, false)
+      for step in steps {
+        let capture = try Capture("far0", in: pair.far)
+        let blast = try Blast([six.near, four.near])
+        try desk.reconfigure(step.0, log: log)
+        blast.stop()
+        let frames = try capture.frames()
+        let labels = frames.of(six.key).map { $0.flowLabel & ~FlowLabel.entropyMask == 0x10044 }
+        let codePoints = frames.of(four.key).map { $0.dscp == 11 }
+        #expect(labels.count >= 50 && codePoints.count >= 50)
+        let what = "\(step.0.strategy) \(step.0.path)"
+        if hadLabel && step.label { #expect(!labels.contains(false), "\(what): an unlabelled packet") }
+        if hadDSCP && step.dscp { #expect(!codePoints.contains(false), "\(what): a packet without its DSCP") }
+        #expect(labels.last == step.label && codePoints.last == step.dscp, "\(what): what holds afterwards")
+        (hadLabel, hadDSCP) = (step.label, step.dscp)
+      }
+      for keeper in desk.keepers { keeper.finish(successors: []) }
+    }
+    #expect(try pair.near.shell("nft list tables") == "")
+  }
+
+  @Test func whatCannotBeHadLeavesAllAsItWas() throws {
+    let pair = try VethPair()
+    let six = try Conversation.udp(pair)
+    try pair.near.run {
+      var desk = try desk(settings(.label))
+      var batch = ChangeBatch()
+      desk.table.apply(
+        FlowEvent(.start, AnnouncedFlow(six.key, .outbound), SciTag(packed: 145), from: .pipe), at: .now(),
+        localAddresses: desk.network.localAddresses, into: &batch)
+      for keeper in desk.keepers { keeper.path.apply(&batch) }
+      var wrong = settings(.label, .xdp)
+      do {
+        try desk.reconfigure(wrong, log: log)
+        Issue.record("path xdp was taken")
+      } catch {}
+      wrong = settings(.auto)
+      wrong.interfaces = InterfaceSelection(names: ["near0", "nope0"])
+      do {
+        try desk.reconfigure(wrong, log: log)
+        Issue.record("interface nope0 was taken")
+      } catch {}
+      #expect(desk.settings == settings(.label))
+      let capture = try Capture("far0", in: pair.far)
+      try six.near.send([1])
+      #expect(try capture.frames().of(six.key).map { $0.flowLabel & ~FlowLabel.entropyMask } == [0x10044])
+      for keeper in desk.keepers { keeper.finish(successors: []) }
+    }
+  }
+}
+
+/// Datagrams that leave all the time, from a thread of their own, until it is stopped.
+private final class Blast: Sendable {
+  private let running: EventCounter
+  private let done: EventCounter
+
+  init(_ sockets: [LabSocket]) throws(SystemError) {
+    running = try EventCounter()
+    done = try EventCounter()
+    Task.detached { [self] in
+      await runOnThread(named: "blast") {
+        // A little beyond the signal, so that the last packets are those of the new settings.
+        var rest = 50
+        while rest > 0 {
+          for socket in sockets { _ = try? socket.send([1, 2, 3]) }
+          usleep(100)
+          if self.running.wait(milliseconds: 0) || rest < 50 { rest -= 1 }
+        }
+        self.done.signal()
+      }
+    }
+  }
+
+  func stop() {
+    usleep(20_000)
+    running.signal()
+    done.wait()
+  }
+}
