@@ -60,6 +60,18 @@ private let far4 = "192.0.2.2"
     #expect(try pair.near.shell("nft list tables") == "")
   }
 
+  @Test(arguments: ["nft", "tc"]) func codePointsOnIPv6(path: String) throws {
+    let pair = try VethPair()
+    let marker = try start("--strategy dscp --dscp-ipv6 --path \(path)", pair)
+    let ours = try Conversation.udp(pair)
+    try ours.near.set(Int32(IPPROTO_IPV6), Int32(IPV6_TCLASS), 2)
+    let capture = try Capture("far0", in: pair.far)
+    try ours.near.send([1])
+    let label = try #require(try capture.frames().of(ours.key).first).flowLabel
+    try tell(marker, "start", ours)
+    #expect(try sees(pair, ours) { $0.trafficClass == 11 << 2 | 2 && $0.flowLabel == label })
+  }
+
   @Test(arguments: ["nft", "tc"]) func aTransferByDSCP(path: String) throws {
     let pair = try VethPair()
     let marker = try start(

@@ -60,6 +60,12 @@ private func abilities(_ tc: String, _ nft: String) -> PathAbilities {
     #expect(try Plan(.auto, .auto, abilities("++", "--")).families(of: .tc) == .all)
   }
 
+  @Test func dscpOnIPv6IsOptedIn() throws {
+    let plan = try Plan(.dscp, .auto, PathAbilities(), dscpOnIPv6: true)
+    #expect(plan.ipv6?.stamp == .ipv6CodePoint && plan.ipv6?.path == .nft && plan.families(of: .nft) == .all)
+    #expect(try Plan(.auto, .auto, PathAbilities(), dscpOnIPv6: true).ipv6?.stamp == .label)
+  }
+
   @Test func whatNoPathMarksHasNoMarks() throws {
     let settings = Settings(
       interfaces: InterfaceSelection(names: ["eth0"]), strategy: .auto, pipes: [], collectors: [])

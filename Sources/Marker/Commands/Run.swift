@@ -70,6 +70,9 @@ struct Run: AsyncParsableCommand {
       valueName: "preset"))
   var dscpPreset = CodePointMap.Preset.pool2
 
+  @Flag(help: "With `--strategy dscp`, stamp IPv6 packets too.")
+  var dscpIpv6 = false
+
   @Flag(help: "Write the DSCP of packets that have one already, too.")
   var dscpOverwrite = false
 
@@ -122,7 +125,7 @@ struct Run: AsyncParsableCommand {
     get throws {
       Settings(
         interfaces: InterfaceSelection(names: interface, discovery: discover), strategy: strategy, path: path,
-        entropy: entropy, codePoints: try codePoints,
+        entropy: entropy, codePoints: try codePoints, dscpOnIPv6: dscpIpv6,
         onlyIfUnset: !dscpOverwrite, tcHook: tcHook, pipes: pipe, collectors: collector,
         announcesToRemoteEnds: !noRemoteFireflies,
         limits: FlowTable.Limits(maxFlows: maxFlows, idleTimeout: Int64(idleTimeout) * 1_000_000))

@@ -14,6 +14,8 @@ struct Settings: Equatable, Sendable {
   var path = PathChoice.auto
   var entropy = LabelEntropy.kernel
   var codePoints = CodePointMap()
+  /// Strategy `dscp` stamps IPv6 too.
+  var dscpOnIPv6 = false
   /// Leave packets alone that have a DSCP already.
   var onlyIfUnset = true
   var tcHook: TCHook?

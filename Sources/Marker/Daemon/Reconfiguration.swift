@@ -100,7 +100,9 @@ extension TableWriter.Desk {
     let oldPolicy = settings.policy(plan)
     // New paths are given the whole table, with the marks that they are to have.
     var superseded = ChangeBatch()
-    table.setPolicy(new.policy(try Plan(new.strategy, new.path, PathAbilities())), into: &superseded)
+    table.setPolicy(
+      new.policy(try Plan(new.strategy, new.path, PathAbilities(), dscpOnIPv6: new.dscpOnIPv6)),
+      into: &superseded)
     do {
       // A copy of the marks, because the table cannot be lent to what outlives this call.
       var flows: [(FlowKey, Mark, Usage?)] = []
@@ -128,7 +130,7 @@ extension TableWriter.Desk {
 extension Settings {
   /// Whether paths have to be made anew; the rest can be changed in those that are there.
   func needsOtherPaths(than old: Settings) -> Bool {
-    strategy != old.strategy || path != old.path || tcHook != old.tcHook
+    strategy != old.strategy || dscpOnIPv6 != old.dscpOnIPv6 || path != old.path || tcHook != old.tcHook
       || limits.maxFlows != old.limits.maxFlows
   }
 }

@@ -24,8 +24,11 @@ struct Plan: Equatable, Sendable {
   let ipv6: Assignment?
   let ipv4: Assignment?
 
+  /// - Parameter dscpOnIPv6: whether strategy `dscp` stamps IPv6 too.
   /// - Throws: where a path was named and cannot do it.
-  init(_ strategy: Strategy, _ choice: PathChoice, _ abilities: PathAbilities) throws(PlanError) {
+  init(
+    _ strategy: Strategy, _ choice: PathChoice, _ abilities: PathAbilities, dscpOnIPv6: Bool = false
+  ) throws(PlanError) {
     let pinned: PathKind?
     switch choice {
     case .auto: pinned = nil
@@ -33,7 +36,8 @@ struct Plan: Equatable, Sendable {
     case .nft: pinned = .nft
     case .sock, .xdp, .raw: throw .unknownPath(choice)
     }
-    ipv6 = try strategy.ipv6.map { stamp throws(PlanError) in
+    let onIPv6 = strategy == .dscp && dscpOnIPv6 ? Stamp.ipv6CodePoint : strategy.ipv6
+    ipv6 = try onIPv6.map { stamp throws(PlanError) in
       try Self.assign(stamp, strategy, pinned, abilities)
     }
     ipv4 = try strategy.ipv4.map { stamp throws(PlanError) in
