@@ -37,7 +37,7 @@ let package = Package(
     .executableTarget(
       name: "Marker",
       dependencies: [
-        "Flow", "Firefly", "Linux", "XDP", "NFT", "CLinux",
+        "Flow", "Firefly", "Linux", "XDP", "NFT", "CLinux", "CYAML",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -53,6 +53,7 @@ let package = Package(
     system("CBPF", pkgConfig: "libbpf", apt: "libbpf-dev"),
     system("CMNL", pkgConfig: "libmnl", apt: "libmnl-dev"),
     system("CNFT", pkgConfig: "libnftnl", apt: "libnftnl-dev"),
+    system("CYAML", pkgConfig: "yaml-0.1", apt: "libyaml-dev"),
     .systemLibrary(name: "CTable", path: "Sources/CTable"),
     .target(name: "CLinux"),
 
@@ -69,7 +70,11 @@ let package = Package(
     .testTarget(
       name: "NFTTests", dependencies: ["NFT", "Flow", "Linux", "Lab", "CLinux"], swiftSettings: settings),
     .testTarget(
-      name: "MarkerTests", dependencies: ["Marker", "Flow", "Linux", "Lab"], swiftSettings: settings),
+      name: "MarkerTests",
+      dependencies: [
+        "Marker", "Firefly", "XDP", "Flow", "Linux", "Lab", .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
     .testTarget(
       name: "LabTests",
       dependencies: [

@@ -32,7 +32,7 @@ public struct CodePointMap: Equatable, Sendable {
     case refused
   }
 
-  public let preset: Preset
+  public var preset: Preset
   public var tags: [SciTag: Target] = [:]
   public var experiments: [UInt16: Target] = [:]
   /// For every tag without an entry; with it, the preset is out of use.

@@ -22,8 +22,21 @@ extension CodePointMap {
     let name = Self.trimmed(part[..<equals])
     let value = Self.trimmed(part[part.index(after: equals)...])
     guard !name.isEmpty, !value.isEmpty else { throw .notAPair(String(part)) }
-    let target = try Self.target(value, of: part)
+    try add(name, value, of: part, registry)
+  }
 
+  /// Adds one entry, given by the texts left and right of its `=`.
+  public mutating func add(
+    entry name: String, _ value: String, registry: Registry = .embedded
+  ) throws(CodePointMapError) {
+    try add(name[...], value[...], of: "\(name)=\(value)", registry)
+  }
+
+  /// - Parameter part: the entry, for messages.
+  private mutating func add(
+    _ name: Substring, _ value: Substring, of part: Substring, _ registry: Registry
+  ) throws(CodePointMapError) {
+    let target = try Self.target(value, of: part)
     if name.lowercased() == "default" {
       guard fallback == nil else { throw .mappedTwice(String(part)) }
       fallback = target
@@ -75,6 +88,21 @@ extension CodePointMap {
       return String(text)
     }
     return String(text.dropFirst().dropLast())
+  }
+}
+
+extension CodePointMap {
+  /// The entries, by numbers and in order, so that `add` of each makes the same map again.
+  public var entries: [(name: String, value: String)] {
+    func text(_ target: Target) -> String {
+      switch target {
+      case .codePoint(let codePoint): "\(codePoint.value)"
+      case .none: "none"
+      }
+    }
+    let experiments = experiments.sorted { $0.key < $1.key }.map { ("\($0.key)", text($0.value)) }
+    let tags = tags.sorted { $0.key.packed < $1.key.packed }.map { ("\($0.key)", text($0.value)) }
+    return experiments + tags + (fallback.map { [("default", text($0))] } ?? [])
   }
 }
 

@@ -8,7 +8,6 @@ public enum BPFError: Error, Sendable {
   case missing(String)
   case map(SystemError)
   case attach(SystemError)
-  case noSuchInterface(String)
   case linkLayer(Interface)
 }
 
@@ -30,7 +29,6 @@ extension BPFError: CustomStringConvertible {
     case .attach(let error):
       let help = error.code == 1 ? "; attaching needs root or CAP_NET_ADMIN" : ""
       return "\(error)\(help)"
-    case .noSuchInterface(let name): return "no interface \(name) here; `ip link` lists them"
     case .linkLayer(let interface):
       return
         "interface \(interface.name) has link type \(interface.hardwareType), whose header is not known; "

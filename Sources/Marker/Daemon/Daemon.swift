@@ -5,30 +5,6 @@ import Linux
 import Logging
 import ServiceLifecycle
 import UnixSignals
-import XDP
-
-/// What the daemon is to do, however it was said.
-struct Settings: Equatable, Sendable {
-  var interfaces: InterfaceSelection
-  var strategy = Strategy.label
-  var path = PathChoice.auto
-  var entropy = LabelEntropy.kernel
-  var codePoints = CodePointMap()
-  /// Strategy `dscp` stamps IPv6 too.
-  var dscpOnIPv6 = false
-  /// Leave packets alone that have a DSCP already.
-  var onlyIfUnset = true
-  var tcHook: TCHook?
-  var pipes: [String]
-  var collectors: [Collector]
-  var announcesToRemoteEnds = true
-  var limits = FlowTable.Limits()
-
-  /// Whether fireflies go where they did.
-  func announcesLike(_ other: Settings) -> Bool {
-    collectors == other.collectors && announcesToRemoteEnds == other.announcesToRemoteEnds
-  }
-}
 
 /// Builds the parts and joins them: sources → inbox → table → paths, and table → announcements → fireflies.
 struct Daemon {
@@ -51,6 +27,7 @@ struct Daemon {
     let network = try NetworkKeeper(settings.interfaces, log: log)
     var start = PathStart(settings, interfaces: network.selected, log: log)
     let (plan, keepers) = try start.start()
+    for keeper in keepers { try keeper.path.markAll(settings.scope(plan)) }
     var random = SystemRandomNumberGenerator()
     let table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
     let desk = TableWriter.Desk(
@@ -87,21 +64,23 @@ struct Daemon {
     try Emitter(
       configuration: Emitter.Configuration(
         host: hostName, collectors: settings.collectors,
-        remoteEnds: settings.announcesToRemoteEnds ? Emitter.Configuration.RemoteEnds() : nil),
+        remoteEnds: settings.announcesToRemoteEnds
+          ? Emitter.Configuration.RemoteEnds(port: settings.remotePort) : nil),
       applications: applications, log: { event in log.notice("\(event)") })
   }
 
   /// Runs until SIGTERM or SIGINT: then the sources stop first, the table carries out what they said, and the last
   /// fireflies leave.
-  func run(log: Logger) async throws {
+  ///
+  /// - Parameter others: run while the daemon does.
+  func run(beside others: [any Service], log: Logger) async throws {
     var quiet = log
     quiet.logLevel = max(log.logLevel, .warning)
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: [
           Self.service(announcer), Self.service(writer), Self.service(pipes),
-          Self.service(Readiness(log: log)),
-        ],
+        ] + others.map(Self.service) + [Self.service(Readiness(log: log))],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
     try await group.run()
     log.info("stopped")

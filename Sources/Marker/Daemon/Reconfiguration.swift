@@ -74,8 +74,10 @@ extension TableWriter.Desk {
         try replacePaths(new, log)
       } else {
         apply(new.policy(plan))
+        for keeper in keepers { try keeper.path.markAll(new.scope(plan)) }
       }
     } catch {
+      if !new.needsOtherPaths(than: old) { apply(old.policy(plan)) }
       if new.interfaces != old.interfaces { try select(old.interfaces) }
       throw error
     }
@@ -100,9 +102,7 @@ extension TableWriter.Desk {
     let oldPolicy = settings.policy(plan)
     // New paths are given the whole table, with the marks that they are to have.
     var superseded = ChangeBatch()
-    table.setPolicy(
-      new.policy(try Plan(new.strategy, new.path, PathAbilities(), dscpOnIPv6: new.dscpOnIPv6)),
-      into: &superseded)
+    table.setPolicy(new.policy(try new.plan()), into: &superseded)
     do {
       // A copy of the marks, because the table cannot be lent to what outlives this call.
       var flows: [(FlowKey, Mark, Usage?)] = []
@@ -112,7 +112,10 @@ extension TableWriter.Desk {
       let marked = flows
       var start = PathStart(new, interfaces: network.selected, flows: { marked.forEach($0) }, log: log)
       let (newPlan, successors) = try start.start()
-      for successor in successors { try successor.takeOver(table) }
+      for successor in successors {
+        try successor.takeOver(table)
+        try successor.path.markAll(new.scope(newPlan))
+      }
       let predecessors = keepers
       keepers = successors
       plan = newPlan
@@ -131,6 +134,6 @@ extension Settings {
   /// Whether paths have to be made anew; the rest can be changed in those that are there.
   func needsOtherPaths(than old: Settings) -> Bool {
     strategy != old.strategy || dscpOnIPv6 != old.dscpOnIPv6 || path != old.path || tcHook != old.tcHook
-      || limits.maxFlows != old.limits.maxFlows
+      || limits.maxFlows != old.limits.maxFlows || interfaces.isEmpty != old.interfaces.isEmpty
   }
 }

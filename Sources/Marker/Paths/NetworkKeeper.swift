@@ -14,18 +14,17 @@ final class NetworkKeeper {
   /// Indexes of interfaces that went away before the last `update`.
   private(set) var gone: Set<UInt32> = []
 
-  /// - Throws: where an interface that is named is not there.
   init(_ selection: InterfaceSelection, log: Logger) throws {
     self.selection = selection
     self.log = log
     // Before the first look, so that nothing happens unseen between the two.
     monitor = try NetworkMonitor(watchesRoutes: selection.discovery == .defaultRoute)
     let interfaces = try Interface.all()
-    try Self.check(selection, interfaces)
+    tellOfMissing(interfaces)
     try lookAtAddresses()
     try lookAtRoutes()
     choose(among: interfaces)
-    if chosen.selected.isEmpty {
+    if chosen.selected.isEmpty, !selection.isEmpty {
       log.warning("no interface is selected yet; marking begins when one comes", metadata: metadata)
     }
   }
@@ -33,21 +32,25 @@ final class NetworkKeeper {
   /// Selects others from now on.
   ///
   /// - Returns: whether other interfaces are selected than before.
-  /// - Throws: where an interface that is named is not there; then all stays as it is.
   func setSelection(_ new: InterfaceSelection) throws -> Bool {
     let interfaces = try Interface.all()
-    try Self.check(new, interfaces)
     if selection.discovery != new.discovery {
       monitor = try NetworkMonitor(watchesRoutes: new.discovery == .defaultRoute)
     }
     selection = new
+    tellOfMissing(interfaces)
     try lookAtRoutes()
     return choose(among: interfaces)
   }
 
-  private static func check(_ selection: InterfaceSelection, _ interfaces: [Interface]) throws(BPFError) {
-    for name in selection.exactNames where !interfaces.contains(where: { $0.name == name }) {
-      throw .noSuchInterface(name)
+  /// An interface may come later; a name may also be a mistake.
+  private func tellOfMissing(_ interfaces: [Interface]) {
+    let present = interfaces.map(\.name)
+    for name in selection.exactNames where !present.contains(name) {
+      let near = Nearest.of(name, in: present).map { "; did you mean \($0)?" } ?? ""
+      log.warning(
+        "an interface is not here; marking on it begins when it comes\(near)",
+        metadata: ["interface": "\(name)"])
     }
   }
 

@@ -38,10 +38,10 @@ struct PathStart {
   ///   none works and none was named.
   /// - Throws: where a path was named and does not work.
   mutating func start() throws(PlanError) -> (plan: Plan, keepers: [any PathKeeper]) {
-    var plan = try Plan(settings.strategy, settings.path, abilities, dscpOnIPv6: settings.dscpOnIPv6)
+    var plan = try settings.plan(abilities)
     while let path = plan.paths.first(where: { !isReady($0, plan) }) {
       prepare(path, plan)
-      let next = try Plan(settings.strategy, settings.path, abilities, dscpOnIPv6: settings.dscpOnIPv6)
+      let next = try settings.plan(abilities)
       for (old, new) in zip(plan.assignments, next.assignments) where old.path != new.path { tell(old, new) }
       plan = next
     }

@@ -72,6 +72,11 @@ struct Plan: Equatable, Sendable {
 }
 
 extension Plan {
+  /// No packet is stamped.
+  static let nothing = Plan()
+
+  private init() { (ipv6, ipv4) = (nil, nil) }
+
   var assignments: [Assignment] { [ipv6, ipv4].compactMap { $0 } }
 
   /// The paths in use, each once.

@@ -1,9 +1,26 @@
 import Flow
 
 extension Settings {
+  /// Which path stamps what where paths can do what is given.
+  func plan(_ abilities: PathAbilities = PathAbilities()) throws(PlanError) -> Plan {
+    if interfaces.isEmpty { return .nothing }
+    return try Plan(strategy, path, abilities, dscpOnIPv6: dscpOnIPv6)
+  }
+
   /// What the table decides on by a plan: a family that no path marks has no marks.
   func policy(_ plan: Plan) -> MarkPolicy {
     MarkPolicy(ipv6: stamping(plan.ipv6), ipv4: stamping(plan.ipv4))
+  }
+
+  /// What is stamped into packets that belong to no flow; nil where `markAll` is not set.
+  func scope(_ plan: Plan) -> ScopeMarks? {
+    guard let markAll else { return nil }
+    let policy = policy(plan)
+    func mark(isIPv4: Bool) -> Mark? {
+      guard case .mark(let mark) = policy.decide(markAll, isIPv4: isIPv4, entropy: 0) else { return nil }
+      return mark
+    }
+    return ScopeMarks(ipv6: mark(isIPv4: false), ipv4: mark(isIPv4: true))
   }
 
   private func stamping(_ assignment: Plan.Assignment?) -> MarkPolicy.Stamping {

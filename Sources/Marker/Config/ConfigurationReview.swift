@@ -1,0 +1,64 @@
+import Flow
+
+extension Configuration {
+  /// What of the settings does not go together: what cannot be is thrown, what does nothing is warned of.
+  ///
+  /// - Throws: `ConfigurationError` where a file says it, else `PlanError`.
+  mutating func review() throws {
+    let plan: Plan
+    do throws(PlanError) {
+      // Nothing was tried yet: this fails only for what no host can.
+      plan = try settings.plan()
+    } catch {
+      guard let file, case .file(let line) = origin(of: "path") else { throw error }
+      throw ConfigurationError(file, [YAMLProblem(SourceMark(line: line, column: 1), "path: \(error)")])
+    }
+    if settings.interfaces.isEmpty {
+      warn("interfaces", "no interface is named: packets are not marked, flows are announced only")
+      return
+    }
+    reviewStamps()
+    reviewMarkAll(plan)
+    if settings.tcHook != nil, settings.path == .nft {
+      warn("tc.hook", "tc.hook does nothing with path nft")
+    }
+    if !settings.announcesToRemoteEnds { unused("fireflies.remotePort", "fireflies.remoteEnds is false") }
+  }
+
+  private mutating func reviewStamps() {
+    let stampsCodePoints = settings.strategy == .dscp || settings.strategy == .auto
+    let stampsLabels = settings.strategy == .label || settings.strategy == .auto
+    let word = settings.strategy.rawValue
+    if stampsCodePoints {
+      for warning in settings.codePoints.warnings() { warn("dscp.map", "\(warning)") }
+    } else {
+      for path in ["dscp.preset", "dscp.map", "dscp.onlyIfUnset"] {
+        unused(path, "strategy \(word) stamps no DSCP")
+      }
+    }
+    if settings.strategy != .dscp { unused("dscp.ipv6", "it is for strategy dscp") }
+    if !stampsLabels { unused("label.entropy", "strategy \(word) stamps no flow label") }
+  }
+
+  private mutating func reviewMarkAll(_ plan: Plan) {
+    guard let tag = settings.markAll else { return }
+    let policy = settings.policy(plan)
+    for isIPv4 in [false, true] where policy.decide(tag, isIPv4: isIPv4, entropy: 0) == .refused {
+      warn(
+        "markAll",
+        "\(tag) has no mark on \(isIPv4 ? "IPv4" : "IPv6"): only flows with other tags are marked there")
+    }
+  }
+
+  private mutating func unused(_ path: String, _ reason: String) {
+    guard origin(of: path) != .builtIn else { return }
+    warn(path, "\(path) does nothing: \(reason)")
+  }
+
+  /// At the line that says it, if one does.
+  private mutating func warn(_ path: String, _ message: String) {
+    var mark: SourceMark?
+    if case .file(let line) = origin(of: path) { mark = SourceMark(line: line, column: 1) }
+    warnings.append(Warning(mark: mark, message: message))
+  }
+}

@@ -1,0 +1,25 @@
+import Firefly
+import Flow
+
+/// What flowd-go's conf.yaml says, as far as it means something here. The defaults are flowd-go's.
+struct FlowdGoConfiguration: Sendable {
+  var pipe = "/var/run/flowd-go/np"
+  var experiment: UInt16 = 0
+  var activity: UInt8 = 0
+  var interfaces: [String] = ["lo"]
+  var discoversInterfaces = false
+  var strategy = Strategy.label
+  var matchesAll = false
+  var remotePort = Collector.defaultPort
+  var prependsSyslog = true
+  var sendsToCollector = false
+  var collectorHost = "127.0.0.1"
+  var collectorPort = Collector.defaultPort
+
+  /// Whether a document is of flowd-go's kind, by the first key that either kind has.
+  static func isMeant(by root: YAMLNode) -> Bool {
+    guard case .mapping(let entries) = root.content else { return false }
+    let first = entries.first { schema.hasTopLevel($0.key) || Setting.schema.hasTopLevel($0.key) }
+    return first.map { schema.hasTopLevel($0.key) } ?? false
+  }
+}

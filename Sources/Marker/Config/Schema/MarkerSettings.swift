@@ -1,0 +1,77 @@
+import Firefly
+import Flow
+import Logging
+import XDP
+
+extension Setting {
+  /// All settings, in the order in which they are shown.
+  static let all: [Setting] = [
+    Setting(
+      "interfaces", \.interfaces.names, .list(of: .interface),
+      "Mark packets that leave through these interfaces. They may vanish and return.", flag: "--interface"),
+    Setting(
+      "discover", \.interfaces.discovery, .optional(.word(), none: "none"),
+      "Mark also on interfaces that a default route leads through, or that have a global address.",
+      flag: "--discover"),
+    Setting(
+      "strategy", \.strategy, .word(), "What is stamped into packets.", flag: "--strategy"),
+    Setting(
+      "path", \.path, .word([.auto] + PathKind.allCases.compactMap { PathChoice(rawValue: $0.rawValue) }),
+      "How marks get into packets; auto is the best that works.", flag: "--path"),
+    Setting(
+      "markAll", \.markAll, .optional(.tag, none: "none"),
+      "The tag of every packet that belongs to no tagged flow, for perfSONAR hosts.", flag: "--mark-all"),
+    Setting(
+      "label.entropy", \.entropy, .word(),
+      "Where a label's five free bits come from: the label that the kernel gave the flow, or a draw per flow.",
+      flag: "--entropy"),
+    Setting(
+      "dscp.preset", \.codePoints.preset, .word(), "Code points where dscp.map says nothing.",
+      flag: "--dscp-preset"),
+    Setting("dscp.map", \.codePointEntries, .codePointEntries, "Code points by hand.", flag: "--dscp-map"),
+    Setting("dscp.ipv6", \.dscpOnIPv6, .bool, "Strategy dscp stamps IPv6 too.", flag: "--dscp-ipv6"),
+    Setting(
+      "dscp.onlyIfUnset", \.onlyIfUnset, .bool, "Leave packets alone that have a DSCP already.",
+      flag: "--dscp-overwrite"),
+    Setting(
+      "tc.hook", \.tcHook, .optional(.word(), none: "auto"),
+      "The hook of the tc path; auto is the best there is.",
+      flag: "--tc-hook"),
+    Setting(
+      "pipes", \.pipes, .list(of: .path), "Named pipes that flows are read from; made if missing.",
+      flag: "--pipe"),
+    Setting(
+      "fireflies.collectors", \.collectors, .list(of: .collector),
+      "Where fireflies go besides the remote ends.",
+      flag: "--collector"),
+    Setting(
+      "fireflies.remoteEnds", \.announcesToRemoteEnds, .bool, "Send fireflies to the flows' remote ends.",
+      flag: "--no-remote-fireflies"),
+    Setting(
+      "fireflies.remotePort", \.remotePort, .port, "The UDP port at the remote ends."),
+    Setting(
+      "flows.max", \.limits.maxFlows, .maxFlows,
+      "The most flows at a time; further ones are refused until others end.", flag: "--max-flows"),
+    Setting(
+      "flows.idleTimeout", \.limits.idleTimeout, .idleTimeout,
+      "A flow that sends nothing for this long has ended.", flag: "--idle-timeout"),
+    Setting("log.level", \.logLevel, .word(), "How much is logged.", flag: "--log-level"),
+  ]
+
+  static func named(_ path: String) -> Setting? { all.first { $0.path == path } }
+
+  /// What marker.yaml has.
+  static let schema = Schema<Settings>(all.map { setting in .init(setting.path, read: setting.read) })
+}
+
+extension Settings {
+  /// The code points by hand; the preset stays as it is.
+  var codePointEntries: CodePointMap {
+    get { codePoints }
+    set {
+      let preset = codePoints.preset
+      codePoints = newValue
+      codePoints.preset = preset
+    }
+  }
+}

@@ -1,0 +1,121 @@
+import Firefly
+import Flow
+
+extension ValueType where Value == String {
+  /// An interface's name or pattern. The kernel's names have at most 15 bytes (IFNAMSIZ, linux/if.h).
+  static let interface = ValueType("the name of an interface, or a pattern such as \"eth*\"") {
+    node throws(YAMLProblem) in
+    guard let text = node.text, (1...15).contains(text.utf8.count), !text.contains("/"),
+      text.unicodeScalars.allSatisfy({ $0.value > 0x20 })
+    else {
+      throw node.expected("the name of an interface, 1 to 15 characters, or a pattern such as \"eth*\"")
+    }
+    return text
+  } write: {
+    YAMLText.scalar($0)
+  }
+}
+
+extension ValueType where Value == Int {
+  static let maxFlows = integer(1...16_000_000)
+}
+
+extension ValueType where Value == Int64 {
+  static let idleTimeout = duration(upTo: 31_536_000)
+}
+
+extension ValueType where Value == SciTag {
+  static let tag = ValueType("experiment/activity, by number or name, such as atlas/perfsonar or 2/1") {
+    node throws(YAMLProblem) in
+    guard let text = node.text, let slash = text.firstIndex(of: "/") else {
+      throw node.expected("experiment/activity, by number or name, such as atlas/perfsonar or 2/1")
+    }
+    do throws(SciTagError) {
+      return try Registry.embedded.tag(
+        experiment: text[..<slash].trimmed, activity: text[text.index(after: slash)...].trimmed)
+    } catch {
+      throw YAMLProblem(node.mark, "\(error)")
+    }
+  } write: {
+    YAMLText.scalar("\($0)")
+  }
+}
+
+extension ValueType where Value == CodePointMap {
+  /// The entries only; the preset is a setting of its own.
+  static let codePointEntries = ValueType(
+    "a section of EXPERIMENT: DSCP, EXPERIMENT/ACTIVITY: DSCP and default: DSCP, a DSCP being 0 to 63 or none"
+  ) { node throws(YAMLProblem) in
+    var map = CodePointMap()
+    guard case .mapping(let entries) = node.content else {
+      throw node.expected("a section of entries such as \"2: 11\", \"3/14: 15\" or \"default: none\"")
+    }
+    for entry in entries {
+      guard let value = entry.value.text else {
+        throw entry.value.expected("a DSCP, 0 to 63, or none")
+      }
+      do throws(CodePointMapError) {
+        try map.add(entry: entry.key, value)
+      } catch {
+        throw YAMLProblem(entry.mark, "\(error)")
+      }
+    }
+    return map
+  } write: { map in
+    YAMLText.mapping(map.entries.map { (YAMLText.scalar($0.name), $0.value) })
+  }
+}
+
+extension ValueType where Value == Collector {
+  /// `host:port`, or a section of its own for what does not fit into that.
+  static let collector = ValueType("host, host:port or [IPv6 address]:port, or {host, port, format}") {
+    node throws(YAMLProblem) in
+    if case .mapping = node.content { return try read(node) }
+    guard let text = node.text else {
+      throw node.expected("host, host:port or [IPv6 address]:port, or {host, port, format}")
+    }
+    do throws(CollectorError) { return try Collector(text) } catch {
+      throw YAMLProblem(node.mark, "\(error)")
+    }
+  } write: { collector in
+    guard collector.format != .syslog else { return YAMLText.scalar("\(collector)") }
+    return YAMLText.mapping([
+      ("host", YAMLText.scalar(collector.host)), ("port", "\(collector.port)"),
+      ("format", YAMLText.scalar(collector.format.rawValue)),
+    ])
+  }
+
+  private struct Parts {
+    var host: String?
+    var port = Collector.defaultPort
+    var format = FireflyFormat.syslog
+  }
+
+  private static let parts = Schema<Parts>([
+    .init("host") { node, parts throws(YAMLProblem) in
+      parts.host = try ValueType<String>.text("a name or address").read(node)
+    },
+    .init("port") { node, parts throws(YAMLProblem) in parts.port = try ValueType<UInt16>.port.read(node) },
+    .init("format") { node, parts throws(YAMLProblem) in
+      parts.format = try ValueType<FireflyFormat>.word().read(node)
+    },
+  ])
+
+  private static func read(_ node: YAMLNode) throws(YAMLProblem) -> Collector {
+    var read = Parts()
+    if let problem = parts.read(node, into: &read).problems.first { throw problem }
+    guard let host = read.host else { throw YAMLProblem(node.mark, "a collector needs its host: host: NAME") }
+    do throws(CollectorError) { return try Collector(host: host, port: read.port, format: read.format) } catch
+    {
+      throw YAMLProblem(node.mark, "\(error)")
+    }
+  }
+}
+
+extension Substring {
+  fileprivate var trimmed: String {
+    var text = drop { $0 == " " || $0 == "\"" }
+    while text.last == " " || text.last == "\"" { text.removeLast() }
+    return String(text)
+  }
+}

@@ -1,0 +1,33 @@
+import Firefly
+import Flow
+import Logging
+import XDP
+
+/// What the daemon is to do, however it was said.
+struct Settings: Equatable, Sendable {
+  /// Without any, packets are not marked and the flows announced only.
+  var interfaces = InterfaceSelection()
+  var strategy = Strategy.label
+  var path = PathChoice.auto
+  var entropy = LabelEntropy.kernel
+  var codePoints = CodePointMap()
+  /// Strategy `dscp` stamps IPv6 too.
+  var dscpOnIPv6 = false
+  /// Leave packets alone that have a DSCP already.
+  var onlyIfUnset = true
+  var tcHook: TCHook?
+  /// Marks every packet that no flow matches.
+  var markAll: SciTag?
+  var pipes = ["/var/run/flowd-go/np"]
+  var collectors: [Collector] = []
+  var announcesToRemoteEnds = true
+  var remotePort = Collector.defaultPort
+  var limits = FlowTable.Limits()
+  var logLevel = Logger.Level.info
+
+  /// Whether fireflies go where they did.
+  func announcesLike(_ other: Settings) -> Bool {
+    collectors == other.collectors && announcesToRemoteEnds == other.announcesToRemoteEnds
+      && remotePort == other.remotePort
+  }
+}

@@ -1,0 +1,124 @@
+import Firefly
+import Flow
+import Testing
+
+@testable import Marker
+
+@Suite struct FlowdGoTests {
+  private func fixture(_ name: String) throws -> Configuration {
+    let place = #filePath.split(separator: "/").dropLast(2).joined(separator: "/")
+    var configuration = try Configuration(file: "/\(place)/Fixtures/configs/\(name)")
+    try configuration.review()
+    return configuration
+  }
+
+  private func warned(_ configuration: Configuration) -> [String] {
+    configuration.warnings.map { "\($0.mark?.line ?? 0) \($0.message.prefix { $0 != " " })" }
+  }
+
+  @Test func theShippedDefaultSetsNothing() throws {
+    #expect(try fixture("flowd-go-default-conf.yaml").settings == Settings())
+  }
+
+  @Test func announcesOnlyWithoutAMarkerBackend() throws {
+    let read = try fixture("flowd-go-iperf3.yaml")
+    #expect(
+      read.settings
+        == Settings(collectors: [try Collector(host: "2001:720:420:c002::a", port: 10515)]))
+    #expect(
+      warned(read) == [
+        "20 backends.firefly.prependSyslog", "24 backends.firefly.enrich",
+        "25 backends.firefly.enrichmentMode",
+        "26 backends.firefly.stun", "0 no",
+      ])
+  }
+
+  @Test func perfsonarWithoutAnExperiment() throws {
+    let read = try fixture("flowd-go-perfsonar.yaml")
+    #expect(
+      read.settings
+        == Settings(
+          interfaces: InterfaceSelection(names: ["eno1"]), strategy: .hopByHopDestination, pipes: [],
+          announcesToRemoteEnds: false))
+    #expect(warned(read) == ["2 plugins.perfsonar", "10 backends.marker.debugMode"])
+  }
+
+  @Test func theOSGHelpersFile() throws {
+    let read = try fixture("osg-htc-perfsonar.yaml")
+    #expect(
+      read.settings
+        == Settings(
+          interfaces: InterfaceSelection(names: ["eth0", "eth1"]),
+          markAll: try SciTag(experiment: 2, activity: 2),
+          pipes: [], collectors: [try Collector(host: "global.scitags.org")]))
+    #expect(
+      warned(read) == [
+        "11 backends.firefly.prependSyslog", "12 backends.firefly.enrich",
+        "16 backends.marker.forceHookRemoval",
+        "18 enrichers",
+      ])
+    #expect(read.origin(of: "pipes") == .flowdGo && read.origin(of: "interfaces") == .file(line: 14))
+  }
+
+  /// A file with every key that flowd-go has is taken, and what is made of it means the same.
+  @Test func everyKey() throws {
+    let read = try configuration(
+      """
+      pidPath: /run/p
+      workDir: /var/cache/flowd-go
+      plugins:
+        namedPipe: {maxReaders: 5, buffSize: 1000, pipePath: /run/np}
+        firefly: {bindAddress: 127.0.0.1, bindPort: 10514, bufferSize: 2, deadline: 0, hasSyslogHeader: false}
+        fireflyp: {bindAddress: "::", fireflyReceivers: [{address: a.example.org, port: 10514}]}
+        api: {bindAddress: 127.0.0.1, bindPort: 7777}
+        perfsonar: {activityID: 14, experimentID: cms}
+        iperf3: {minSourcePort: 1, maxSourcePort: 2, minDestinationPort: 3, maxDestinationPort: 4, cgroupPath: /c,
+          programPath: "", debugMode: false, randomIDs: false, activityIDs: [0], experimentIDs: [0]}
+      backends:
+        marker: {discoverInterfaces: true, removeQdisc: true, programPath: "", markingStrategy: LABEL, matchAll: true,
+          debugMode: false, forceHookRemoval: true}
+        firefly:
+          destinationPort: 10515
+          prependSyslog: true
+          sendToCollector: false
+          collectorAddress: 127.0.0.1
+          collectorPort: 10514
+          enrich: false
+          enrichmentMode: ""
+          stun: {manualMapping: {10.0.0.1: 192.0.2.1}, stunServers: [a]}
+        prometheus: {log: true, bindAddress: 127.0.0.1, netlinkPort: 8080, skopsPort: 8081}
+      enrichers:
+        period: 1000
+        netlink: {protocol: 6, ext: 255, state: 3071}
+        skops: {cgroupPath: /sys/fs/cgroup, programPath: "", debugMode: false, strategy: poll}
+      """)
+    #expect(
+      read.settings
+        == Settings(
+          interfaces: InterfaceSelection(discovery: .globalAddress), markAll: SciTag(packed: 206),
+          pipes: ["/run/np"],
+          remotePort: 10515))
+    let reasons = FlowdGoConfiguration.reasons.map(\.path)
+    let unused = ["collectorAddress", "collectorPort"].map { "backends.firefly.\($0)" }
+    #expect(Set(warned(read).map { String($0.drop { $0 != " " }.dropFirst()) }) == Set(reasons + unused))
+    #expect(Set(warned(read)).count == warned(read).count, "each once")
+    #expect(try configuration(read.ownText).settings == read.settings)
+  }
+
+  @Test(arguments: ["flowd-go-iperf3.yaml", "flowd-go-perfsonar.yaml", "osg-htc-perfsonar.yaml"])
+  func whatIsConvertedMeansTheSame(name: String) throws {
+    let read = try fixture(name)
+    #expect(try configuration(read.ownText).settings == read.settings)
+  }
+
+  @Test func emptySectionsAndKeysSayNothing() throws {
+    let read = try configuration(
+      "plugins:\n  namedPipe:\nbackends:\n  marker:\n  firefly: {destinationPort: }\n")
+    #expect(read.settings == Settings(pipes: []))
+    let marked = try configuration("backends:\n  marker: {}\n")
+    #expect(
+      marked.settings
+        == Settings(interfaces: InterfaceSelection(names: ["lo"]), pipes: [], announcesToRemoteEnds: false))
+    #expect(warned(marked) == ["2 backends.marker"])
+  }
+}
