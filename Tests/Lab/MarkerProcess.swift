@@ -18,12 +18,19 @@ public final class MarkerProcess: Sendable {
 
   /// Starts it and waits until it is ready.
   ///
-  /// - Parameter arguments: `PIPE` in them stands for a path in its folder.
+  /// - Parameters:
+  ///   - arguments: `PIPE` in them stands for a path in its folder, `CONFIG` for that of its configuration.
+  ///   - configuration: the contents of that file, in which `PIPE` stands for the same.
   /// - Throws: with its log, where it ends or does not get ready in ten seconds.
-  public init(_ arguments: String, in namespace: NetworkNamespace) throws(SystemError) {
+  public init(
+    _ arguments: String, configuration: String? = nil, in namespace: NetworkNamespace
+  ) throws(SystemError) {
     let folder = try shell("mktemp -d /tmp/marker-lab-XXXXXX").filter { $0 != "\n" }
     self.folder = folder
-    let command = "exec \(Self.binary) \(arguments.replacing("PIPE", with: "\(folder)/pipe")) 2>\(folder)/log"
+    if let configuration { try Self.save(configuration, folder) }
+    let arguments = arguments.replacing("PIPE", with: "\(folder)/pipe").replacing(
+      "CONFIG", with: "\(folder)/marker.yaml")
+    let command = "exec \(Self.binary) \(arguments) 2>\(folder)/log"
     pid = try namespace.run { () throws(SystemError) in try startShell(command) }
     for _ in 0..<1000 {
       if log.contains("] ready") { return }
@@ -40,6 +47,24 @@ public final class MarkerProcess: Sendable {
     kill(pid, SIGKILL)
     waitpid(pid, nil, 0)
     _ = try? shell("rm -rf \(folder)")
+  }
+
+  /// Writes its configuration, as an editor does, and has it read again.
+  public func configure(_ text: String) throws(SystemError) {
+    try Self.save(text, folder)
+    try system("kill") { kill(pid, SIGHUP) }
+  }
+
+  private static func save(_ text: String, _ folder: String) throws(SystemError) {
+    let path = "\(folder)/marker.yaml"
+    let bytes = Array(text.replacing("PIPE", with: "\(folder)/pipe").utf8)
+    do {
+      let file = try Descriptor("open", path) {
+        open("\(path).new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+      }
+      try system("write", path) { Glibc.write(file.raw, bytes, bytes.count) }
+    }
+    try system("rename", path) { rename("\(path).new", path) }
   }
 
   public var pipe: String { "\(folder)/pipe" }

@@ -69,3 +69,16 @@ private func onThread<T: ~Copyable, E: Error>(_ body: () throws(E) -> T) throws(
   guard let made = value.take() else { preconditionFailure("the thread ended without a result") }
   return made
 }
+
+/// Runs the body on a thread of its own, without waiting for it.
+public func startThread(_ body: sending @escaping () -> Void) {
+  var thread = pthread_t()
+  let status = pthread_create(
+    &thread, nil,
+    { argument in
+      if let argument { Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().run() }
+      return nil
+    }, Unmanaged.passRetained(Job(body)).toOpaque())
+  precondition(status == 0, "pthread_create: \(status)")
+  pthread_detach(thread)
+}

@@ -243,11 +243,11 @@ private struct Ear {
   /// What is wrong on the command line or the host, and what the one line about it says.
   @Test(arguments: [
     ("--interface nope0 --pipe PIPE", "no interface nope0 here"),
-    ("--pipe PIPE", "no --interface: name at least one"),
+    ("--pipe PIPE", "and no --interface: name at least one"),
     ("--interface near0 --pipe /proc/self/environ", "/proc/self/environ"),
     ("--interface near0 --pipe PIPE --collector collector:99999", "99999"),
     ("--interface near0 --pipe PIPE --strategy lable", "lable"),
-    ("--interface near0 --pipe PIPE --max-flows 0", "--max-flows is 1 to"),
+    ("--interface near0 --pipe PIPE --max-flows 0", "expected a number from 1 to 16000000, not"),
   ])
   func aStartThatFails(arguments: String, says: String) throws {
     let pair = try VethPair()

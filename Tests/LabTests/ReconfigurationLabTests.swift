@@ -85,10 +85,11 @@ import Testing
         Issue.record("path xdp was taken")
       } catch {}
       wrong = settings(.auto)
-      wrong.interfaces = InterfaceSelection(names: ["near0", "nope0"])
+      wrong.interfaces = InterfaceSelection(names: ["far7"])
+      wrong.path = .sock
       do {
         try desk.reconfigure(wrong, log: log)
-        Issue.record("interface nope0 was taken")
+        Issue.record("path sock was taken")
       } catch {}
       #expect(desk.settings == settings(.label))
       let capture = try Capture("far0", in: pair.far)
@@ -96,34 +97,5 @@ import Testing
       #expect(try capture.frames().of(six.key).map { $0.flowLabel & ~FlowLabel.entropyMask } == [0x10044])
       for keeper in desk.keepers { keeper.finish(successors: []) }
     }
-  }
-}
-
-/// Datagrams that leave all the time, from a thread of their own, until it is stopped.
-private final class Blast: Sendable {
-  private let running: EventCounter
-  private let done: EventCounter
-
-  init(_ sockets: [LabSocket]) throws(SystemError) {
-    running = try EventCounter()
-    done = try EventCounter()
-    Task.detached { [self] in
-      await runOnThread(named: "blast") {
-        // A little beyond the signal, so that the last packets are those of the new settings.
-        var rest = 50
-        while rest > 0 {
-          for socket in sockets { _ = try? socket.send([1, 2, 3]) }
-          usleep(100)
-          if self.running.wait(milliseconds: 0) || rest < 50 { rest -= 1 }
-        }
-        self.done.signal()
-      }
-    }
-  }
-
-  func stop() {
-    usleep(20_000)
-    running.signal()
-    done.wait()
   }
 }

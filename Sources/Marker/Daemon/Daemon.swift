@@ -46,8 +46,9 @@ struct Daemon {
   func reconfigure(_ new: Settings, from old: Settings, log: Logger) async throws {
     // What can fail comes first, and of that what the least depends on.
     let emitter = new.announcesLike(old) ? nil : try Self.emitter(new, applications, log)
+    let opened = new.pipes == old.pipes ? nil : try pipes.open(new.pipes)
     try await writer.reconfigurations.put(new)
-    if new.pipes != old.pipes { try pipes.setPaths(new.pipes) }
+    if let opened { pipes.read(opened) }
     if let emitter { announcer.setEmitter(emitter) }
   }
 

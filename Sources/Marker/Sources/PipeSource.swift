@@ -45,10 +45,8 @@ final class PipeSource: Service {
     for path in paths { log.info("reading flows", metadata: ["pipe": "\(path)"]) }
   }
 
-  /// Reads other pipes from now on; those in both lists stay open.
-  ///
-  /// - Throws: where one cannot be opened; then all stays as it is.
-  func setPaths(_ paths: [String]) throws(SystemError) {
+  /// Opens the pipes that are to be read; those that are read already stay as they are.
+  func open(_ paths: [String]) throws(SystemError) -> [SharedPipe] {
     let old = pipes.withLock { $0 }
     var new: [SharedPipe] = []
     for path in paths {
@@ -58,10 +56,18 @@ final class PipeSource: Service {
         new.append(try SharedPipe(path))
       }
     }
-    pipes.withLock { $0 = new }
+    return new
+  }
+
+  /// Reads these from now on, and no others.
+  func read(_ new: [SharedPipe]) {
+    let old = pipes.withLock { pipes in
+      defer { pipes = new }
+      return pipes
+    }
     changed.signal()
-    for path in paths where !old.contains(where: { $0.path == path }) {
-      log.info("reading flows", metadata: ["pipe": "\(path)"])
+    for pipe in new where !old.contains(where: { $0 === pipe }) {
+      log.info("reading flows", metadata: ["pipe": "\(pipe.path)"])
     }
   }
 
