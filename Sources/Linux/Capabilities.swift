@@ -36,4 +36,19 @@ public enum Capability: UInt8, Sendable, CaseIterable {
     try system("capget") { clinux_capabilities(&bits) }
     return Set(allCases.filter { bits >> UInt64($0.rawValue) & 1 == 1 })
   }
+
+  /// Whether each is in effect.
+  public static func attempts() -> [Attempt] {
+    do throws(SystemError) {
+      let effective = try effective()
+      return allCases.map { capability in
+        let has = effective.contains(capability)
+        return Attempt(
+          capability.name,
+          has ? .yes(capability.use) : .no("not in effect", needs: "it for \(capability.use)"))
+      }
+    } catch {
+      return [Attempt("capabilities", .untried("\(error)"))]
+    }
+  }
 }

@@ -30,7 +30,8 @@ public struct InterfaceDetails: Hashable, Sendable {
       let message = payload.loadUnaligned(as: ifinfomsg.self)
       let mtu = NetlinkAttributes(payload, after: MemoryLayout<ifinfomsg>.size)[Int(IFLA_MTU)]
       found[interface.index] = InterfaceDetails(
-        interface: interface, mtu: mtu.flatMap { $0.count == 4 ? $0.loadUnaligned(as: UInt32.self) : nil } ?? 0,
+        interface: interface,
+        mtu: mtu.flatMap { $0.count == 4 ? $0.loadUnaligned(as: UInt32.self) : nil } ?? 0,
         isUp: message.ifi_flags & UInt32(IFF_UP) != 0, hasCarrier: message.ifi_flags & lowerUp != 0,
         driver: ethtool.driver(interface.name) ?? "", queues: ethtool.receiveQueues(interface.name),
         xdp: features?[interface.index])

@@ -12,6 +12,12 @@ public struct XDPFeatures: OptionSet, Hashable, Sendable {
   /// AF_XDP without copying packets.
   public static let zeroCopy = XDPFeatures(rawValue: 1 << 3)
 
+  /// The names of those that there are.
+  public var words: [String] {
+    [(Self.native, "native"), (.redirect, "redirect"), (.zeroCopy, "zero-copy")].filter { contains($0.0) }
+      .map(\.1)
+  }
+
   /// The family's name and the numbers of its messages (Documentation/netlink/specs/netdev.yaml).
   private static let family = "netdev"
   private static let deviceGet: UInt8 = 1  // NETDEV_CMD_DEV_GET

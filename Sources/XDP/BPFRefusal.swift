@@ -22,7 +22,8 @@ struct BPFRefusal {
         : "a kernel with CONFIG_BPF_SYSCALL"
     case EPERM, EACCES:
       if unknownCommand != EINVAL, confinement.hasFilter != false {
-        return "a system call filter that lets bpf(2) pass (SystemCallFilter=bpf, or a container's seccomp profile)"
+        return
+          "a system call filter that lets bpf(2) pass (SystemCallFilter=bpf, or a container's seccomp profile)"
       }
       if !hasCapability {
         let setting = unprivilegedDisabled.map { "; kernel.unprivileged_bpf_disabled is \($0)" } ?? ""
@@ -31,7 +32,8 @@ struct BPFRefusal {
       if confinement.isInInitialUserNamespace == false {
         return "a process in the host's user namespace: capabilities of others do not count for BPF"
       }
-      return "a security module (SELinux, AppArmor) that allows bpf(2), or on Linux before 5.11 a higher ulimit -l"
+      return
+        "a security module (SELinux, AppArmor) that allows bpf(2), or on Linux before 5.11 a higher ulimit -l"
     case ENOMEM: return "memory"
     default: return ""
     }

@@ -35,7 +35,8 @@ struct TrialXDPSocket: ~Copyable {
     region.len = UInt64(size)
     region.chunk_size = UInt32(frameSize)
     // Up to `headroom`: kernels before 5.4 know no more of the structure, later ones take the short one.
-    let known = MemoryLayout.offset(of: \xdp_umem_reg.headroom).map { $0 + 4 } ?? MemoryLayout<xdp_umem_reg>.size
+    let known =
+      MemoryLayout.offset(of: \xdp_umem_reg.headroom).map { $0 + 4 } ?? MemoryLayout<xdp_umem_reg>.size
     try system("setsockopt", "XDP_UMEM_REG of \(size >> 20) MiB") {
       setsockopt(socket, level, XDP_UMEM_REG, &region, socklen_t(known))
     }
@@ -84,7 +85,8 @@ struct TrialXDPSocket: ~Copyable {
     let descriptor = place.loadUnaligned(as: xdp_desc.self)
     // The kernel wrote it; a frame that were not in our memory would be its fault, and is not read.
     guard Int(descriptor.addr) + Int(descriptor.len) <= packets.size else { return nil }
-    return Array(UnsafeRawBufferPointer(start: packets.start + Int(descriptor.addr), count: Int(descriptor.len)))
+    return Array(
+      UnsafeRawBufferPointer(start: packets.start + Int(descriptor.addr), count: Int(descriptor.len)))
   }
 }
 
