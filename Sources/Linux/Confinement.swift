@@ -34,7 +34,7 @@ public struct Confinement: Hashable, Sendable {
   public var attempts: [Attempt] {
     let filter: Finding =
       switch hasFilter {
-      case false: .yes("none")
+      case false: .yes
       case true:
         .untried("there is one; a call that it refuses looks like a missing right")
       case nil: .untried("/proc is not mounted")

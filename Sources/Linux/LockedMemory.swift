@@ -28,8 +28,11 @@ public enum LockedMemory {
     let was = before.map(words) ?? "unknown"
     return Attempt(
       "locked memory without limit",
-      failure.map { .no("\($0); it stays \(was)", needs: "CAP_SYS_RESOURCE, or LimitMEMLOCK=infinity") }
-        ?? .yes(before == .max ? "" : "it was \(was)"))
+      failure.map {
+        .no(
+          "\($0); it stays \(was), which counts for AF_XDP, and for BPF before Linux 5.11",
+          needs: "CAP_SYS_RESOURCE, or LimitMEMLOCK=infinity, where it is too little")
+      } ?? .yes(before == .max ? "" : "it was \(was)"))
   }
 
   static func words(_ bytes: UInt64) -> String { bytes == .max ? "unlimited" : "\(bytes >> 10) KiB" }

@@ -6,7 +6,7 @@ internal import Synchronization
 /// An AF_XDP socket that only receives, with the memory for its packets: enough for trying whether one gets through.
 struct TrialXDPSocket: ~Copyable {
   /// Bytes for one packet, the least that the kernel takes.
-  private static let frameSize = 2048
+  static let frameSize = 2048
   // AF_XDP and SOL_XDP of <linux/socket.h>.
   private static let family: Int32 = 44
   private static let level: Int32 = 283

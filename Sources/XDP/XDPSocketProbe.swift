@@ -40,7 +40,9 @@ public enum XDPSocketProbe {
     } catch {
       return [.no("\(error)", needs: need(error.code))]
     }
-    let zeroCopy = Finding.attempt(need: { $0 == EOPNOTSUPP ? "a card; veth never has it" : need($0) }) {
+    let zeroCopy = Finding.attempt(need: {
+      $0 == EOPNOTSUPP ? "a card whose driver has it; veth never does" : need($0)
+    }) {
       () throws(SystemError) in
       // A socket that was refused may be bound again.
       try socket.bind(to: link.near, queue: 0, flags: XDP_ZEROCOPY)
@@ -49,7 +51,7 @@ public enum XDPSocketProbe {
     if zeroCopy.isYes { socket = try TrialXDPSocket(frames: frames) }
     let bound = Finding.attempt(need: need) { () throws(SystemError) in
       try socket.bind(to: link.far, queue: 0, flags: XDP_COPY)
-      return "\(frames * 2 >> 10) MiB"
+      return "\(frames * TrialXDPSocket.frameSize / 1_048_576) MiB for packets"
     }
     guard bound.isYes else { return [bound] }
     var findings = [bound]

@@ -41,7 +41,7 @@ struct Probe: ParsableCommand {
 
   func run() throws {
     let interfaces = try InterfaceReport(InterfaceSelection(names: interface, discovery: discover))
-    let report = HostReport(maxFlows: maxFlows)
+    let report = HostReport(maxFlows: maxFlows, interfaces)
     let decision = Decision(strategy, path, report.abilities)
     print(
       json

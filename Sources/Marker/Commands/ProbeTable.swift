@@ -28,7 +28,7 @@ enum ProbeTable {
 
   private static func line(_ attempt: Attempt) -> Line {
     let finding = attempt.finding
-    let need = finding.need.isEmpty ? [] : ["needs \(finding.need)"]
+    let need = finding.need.isEmpty ? [] : ["needs: \(finding.need)"]
     let note = (finding.answer.isEmpty ? [] : [finding.answer]) + need
     return (attempt.what, finding.verdict.rawValue, note.joined(separator: "; "))
   }

@@ -18,8 +18,10 @@ struct HostReport {
   private(set) var rows: [Row] = []
   private(set) var abilities = PathAbilities()
 
-  /// - Parameter maxFlows: how many flows memory is tried for.
-  init(maxFlows: Int) {
+  /// - Parameters:
+  ///   - maxFlows: how many flows memory is tried for.
+  ///   - interfaces: those to say something about.
+  init(maxFlows: Int, _ interfaces: InterfaceReport) {
     add(.process, Capability.attempts())
     add(.process, Confinement.current().attempts)
     add(.kernel, [Attempt("kernel lockdown", Lockdown.finding())])
@@ -33,7 +35,7 @@ struct HostReport {
         Attempt("sock_diag", SocketDiagnostics.finding()),
         Attempt("packet socket with vnet headers", PacketSocket.finding()), SockOpsProbe.attempt(),
       ])
-    add(.xdp, XDPSocketProbe.attempts())
+    add(.xdp, XDPSocketProbe.attempts() + interfaces.xdpAttempts)
   }
 
   private mutating func add(_ group: Group, _ attempts: [Attempt]) {

@@ -54,6 +54,21 @@ struct InterfaceReport {
   }
 }
 
+extension InterfaceReport {
+  /// AF_XDP on the host's own cards: what their drivers say, because trying would stop somebody's traffic.
+  var xdpAttempts: [Attempt] {
+    rows.filter { $0.details.interface.kind.isEmpty }.map { row in
+      let says = row.details.xdp.map { $0.words.isEmpty ? "nothing" : $0.words.joined(separator: " ") }
+      return Attempt(
+        "AF_XDP on \(row.name)",
+        .untried(
+          says.map { "the driver offers \($0); binding would reset its queues" }
+            ?? "this kernel cannot say what the driver offers; binding would reset its queues",
+          needs: row.details.xdp == nil ? "Linux 6.3 to be told" : ""))
+    }
+  }
+}
+
 extension InterfaceReport.Row {
   /// Whether packets can be marked there, and what it is.
   var finding: Finding {
