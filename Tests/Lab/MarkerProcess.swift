@@ -18,12 +18,17 @@ public final class MarkerProcess: Sendable {
 
   /// Starts it and waits until it is ready.
   ///
-  /// - Parameter arguments: `PIPE` in them stands for a path in its folder.
+  /// - Parameters:
+  ///   - arguments: `PIPE` in them stands for a path in its folder.
+  ///   - wrapper: starts it with less than this process has; `MARKER` in it stands for the daemon. Must become it.
   /// - Throws: with its log, where it ends or does not get ready in ten seconds.
-  public init(_ arguments: String, in namespace: NetworkNamespace) throws(SystemError) {
+  public init(
+    _ arguments: String, in namespace: NetworkNamespace, by wrapper: String = "MARKER"
+  ) throws(SystemError) {
     let folder = try shell("mktemp -d /tmp/marker-lab-XXXXXX").filter { $0 != "\n" }
     self.folder = folder
-    let command = "exec \(Self.binary) \(arguments.replacing("PIPE", with: "\(folder)/pipe")) 2>\(folder)/log"
+    let daemon = "\(Self.binary) \(arguments.replacing("PIPE", with: "\(folder)/pipe"))"
+    let command = "exec \(wrapper.replacing("MARKER", with: daemon)) 2>\(folder)/log"
     pid = try namespace.run { () throws(SystemError) in try startShell(command) }
     for _ in 0..<1000 {
       if log.contains("] ready") { return }

@@ -71,12 +71,12 @@ import Testing
   }
 
   @Test func asAnotherUser() throws {
-    // Where others cannot reach the program, a copy of it.
-    let copy = try shell("mktemp -d /tmp/marker-lab-XXXXXX").filter { $0 != "\n" }
-    defer { _ = try? shell("rm -rf \(copy)") }
-    try shell("chmod 755 \(copy) && cp \(MarkerProcess.binary) \(copy)/marker")
-    let command = "setpriv --reuid 65534 --regid 65534 --clear-groups \(copy)/marker probe --json #PROBE"
-    let (output, status) = try ProbeOutput.of(by: command + "\n")
+    // A copy, where the build folder is closed to others.
+    let folder = try shell("mktemp -d /tmp/marker-lab-XXXXXX").filter { $0 != "\n" }
+    defer { _ = try? shell("rm -rf \(folder)") }
+    try shell("chmod 755 \(folder) && cp \(MarkerProcess.binary) \(folder)/marker")
+    let (output, status) = try ProbeOutput.of(
+      by: "setpriv --reuid 65534 --regid 65534 --clear-groups PROBE", binary: "\(folder)/marker")
     #expect(status == 1)
     #expect(try output.row("bpf(2)").verdict == "no")
     #expect(try output.row("sock_ops attached to a control group").verdict == "no")

@@ -40,12 +40,13 @@ struct ProbeOutput: Decodable {
   /// Runs it in the calling thread's namespace.
   ///
   /// - Parameters:
-  ///   - before: a command that ends in the one to run, as `setpriv …`; `PROBE` in it, or its end, is the probe.
+  ///   - command: runs the probe with less than this process has; `PROBE` in it stands for it.
+  ///   - binary: the program.
   /// - Returns: what it printed, and its exit status.
   static func of(
-    _ arguments: String = "", by before: String = "PROBE"
+    _ arguments: String = "", by command: String = "PROBE", binary: String = MarkerProcess.binary
   ) throws -> (output: ProbeOutput, status: Int) {
-    let command = before.replacing("PROBE", with: "\(MarkerProcess.binary) probe --json \(arguments)")
+    let command = command.replacing("PROBE", with: "\(binary) probe --json \(arguments)")
     let text = try shell("{ \(command); echo \"status $?\"; } 2>&1")
     let lines = text.split(separator: "\n")
     let status = lines.last.flatMap { Int($0.dropFirst("status ".count)) }
