@@ -42,10 +42,11 @@ public enum Capability: UInt8, Sendable, CaseIterable {
     do throws(SystemError) {
       let effective = try effective()
       return allCases.map { capability in
-        let has = effective.contains(capability)
+        if effective.contains(capability) { return Attempt(capability.name, .yes(capability.use)) }
         return Attempt(
           capability.name,
-          has ? .yes(capability.use) : .no("not in effect", needs: "it for \(capability.use)"))
+          .no(
+            "not in effect; for \(capability.use)", needs: capability == .perfmon ? "" : capability.name))
       }
     } catch {
       return [Attempt("capabilities", .untried("\(error)"))]
