@@ -45,7 +45,7 @@ public struct Confinement: Hashable, Sendable {
       case false:
         .no(
           "this user namespace is not the host's; capabilities hold within it only",
-          needs: "eBPF, which the host's capabilities are asked for, takes a process outside; nft works")
+          needs: "for eBPF, a process outside of it; nft works inside")
       case nil: .untried("/proc is not mounted")
       }
     return [Attempt("no system call filter", filter), Attempt("the host's user namespace", user)]

@@ -21,14 +21,14 @@ struct BPFRefusal {
         ? "a system call filter that lets bpf(2) pass, or else a kernel with CONFIG_BPF_SYSCALL"
         : "a kernel with CONFIG_BPF_SYSCALL"
     case EPERM, EACCES:
+      let filter =
+        "a system call filter that lets bpf(2) pass (SystemCallFilter=bpf, a container's seccomp profile)"
+      let setting = unprivilegedDisabled.map { "; kernel.unprivileged_bpf_disabled is \($0)" } ?? ""
+      let capability = "CAP_BPF, before Linux 5.8 CAP_SYS_ADMIN\(setting)"
       if unknownCommand != EINVAL, confinement.hasFilter != false {
-        return
-          "a system call filter that lets bpf(2) pass (SystemCallFilter=bpf, or a container's seccomp profile)"
+        return hasCapability ? filter : "\(filter), and \(capability)"
       }
-      if !hasCapability {
-        let setting = unprivilegedDisabled.map { "; kernel.unprivileged_bpf_disabled is \($0)" } ?? ""
-        return "CAP_BPF, before Linux 5.8 CAP_SYS_ADMIN\(setting)"
-      }
+      if !hasCapability { return capability }
       if confinement.isInInitialUserNamespace == false {
         return "a process in the host's user namespace: capabilities of others do not count for BPF"
       }

@@ -103,6 +103,31 @@ import Testing
     #expect(output.ipv6?.path == "nft" && output.ipv4?.path == "nft" && status == 0)
   }
 
+  @Test func asRootOfAnotherUserNamespace() throws {
+    let (output, status) = try ProbeOutput.of(by: "unshare --user --map-root-user PROBE")
+    #expect(try output.row("the host's user namespace").verdict == "no")
+    #expect(try output.row("CAP_BPF").verdict == "yes", "which is why it has to be tried")
+    let call = try output.row("bpf(2)")
+    #expect(call.verdict == "no" && call.needs.contains("user namespace"), "\(call)")
+    #expect(output.verdicts("nft") == ["yes"] && output.ipv6?.path == "nft" && status == 0)
+  }
+
+  @Test func theTableSaysTheSame() throws {
+    let namespace = try NetworkNamespace()
+    let table = try namespace.shell("\(MarkerProcess.binary) probe")
+    let (output, _) = try namespace.run { try ProbeOutput.of() }
+    let headings = table.split(separator: "\n").filter { !$0.hasPrefix(" ") }
+    #expect(
+      headings == [
+        "process", "kernel", "tc", "nft", "sockets", "AF_XDP", "interfaces",
+        "decision for strategy auto, path auto",
+      ])
+    for row in output.tried {
+      let line = table.split(separator: "\n").first { $0.hasPrefix("  \(row.what)  ") }
+      #expect(line?.dropFirst(row.what.count + 2).trimmingPrefix { $0 == " " }.hasPrefix(row.verdict) == true)
+    }
+  }
+
   @Test func theBPFFileSystem() throws {
     func probe(_ prepare: String) throws -> ProbeOutput.Row {
       let script = "umount /sys/fs/bpf 2>/dev/null; \(prepare); PROBE"

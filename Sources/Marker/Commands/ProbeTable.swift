@@ -2,35 +2,48 @@ import Linux
 
 /// What `marker probe` shows to a person: a heading for each group, under it a row for each thing that was tried.
 enum ProbeTable {
+  typealias Group = (heading: String, attempts: [Attempt])
   /// What was tried, the verdict, and the kernel's answer with what would be needed.
   private typealias Line = (what: String, verdict: String, note: String)
+  /// Notes up to this many characters are repeated.
+  private static let shortNote = 30
 
   static func text(_ report: HostReport, _ interfaces: InterfaceReport, _ decision: Decision) -> String {
-    var groups = HostReport.Group.allCases.map { group in
-      (group.rawValue, report.rows.filter { $0.group == group }.map { line($0.attempt) })
+    var groups: [Group] = HostReport.Group.allCases.map { group in
+      (group.rawValue, report.rows.filter { $0.group == group }.map(\.attempt))
     }
-    groups.append(("interfaces", interfaces.rows.map { line(Attempt($0.name, $0.finding)) }))
-    let width = groups.flatMap(\.1).map(\.what.count).max() ?? 0
-    var text = ""
-    for (heading, lines) in groups {
-      text += "\(heading)\n"
-      for line in lines {
-        let row = "  \(padded(line.what, width))  \(padded(line.verdict, 7))  \(line.note)"
-        text += String(row.reversed().drop { $0 == " " }.reversed()) + "\n"
-      }
-      if lines.isEmpty { text += "  none\n" }
-    }
-    text += "decision for strategy \(decision.strategy.rawValue), path \(decision.path.rawValue)\n"
+    groups.append(("interfaces", interfaces.rows.map { Attempt($0.name, $0.finding) }))
     var sentences = decision.plan?.sentences ?? []
     if let problem = decision.problem { sentences.append("\(problem)") }
-    return text + sentences.map { "  \($0)" }.joined(separator: "\n")
+    return text(groups)
+      + "decision for strategy \(decision.strategy.rawValue), path \(decision.path.rawValue)\n"
+      + sentences.map { "  \($0)" }.joined(separator: "\n")
+  }
+
+  /// The groups, in columns as wide as the widest row asks for.
+  static func text(_ groups: [Group]) -> String {
+    let width = groups.flatMap(\.attempts).map(\.what.count).max() ?? 0
+    var text = ""
+    for (heading, attempts) in groups {
+      text += "\(heading)\n"
+      var above = ""
+      for line in attempts.map(line) {
+        // What refuses one thing often refuses the next as well; said once it is seen at once.
+        let note = line.note == above && above.count > shortNote ? "as above" : line.note
+        above = line.note
+        let row = "  \(padded(line.what, width))  \(padded(line.verdict, 7))  \(note)"
+        text += String(row.reversed().drop { $0 == " " }.reversed()) + "\n"
+      }
+      if attempts.isEmpty { text += "  none\n" }
+    }
+    return text
   }
 
   private static func line(_ attempt: Attempt) -> Line {
     let finding = attempt.finding
-    let need = finding.need.isEmpty ? [] : ["needs: \(finding.need)"]
-    let note = (finding.answer.isEmpty ? [] : [finding.answer]) + need
-    return (attempt.what, finding.verdict.rawValue, note.joined(separator: "; "))
+    let need = finding.need.isEmpty ? "" : "needs: \(finding.need)"
+    let note = [finding.answer, need].filter { !$0.isEmpty }.joined(separator: "; ")
+    return (attempt.what, finding.verdict.rawValue, note)
   }
 
   private static func padded(_ text: String, _ width: Int) -> String {
