@@ -11,12 +11,13 @@ public enum BPFProbe {
   public static func attempts(maxFlows: Int) -> [Attempt] {
     LibbpfLog.install()
     let call = Attempt("bpf(2)", self.call())
+    // In this order: the limit is lifted for all that follows, as it is in the daemon.
     let counted = Attempt("BPF memory apart from locked memory", isNotCounted(call.finding))
-    let limit = LockedMemory.attempt()
+    let head = [call, counted, LockedMemory.attempt()]
     guard call.finding.isYes else {
-      return [call, limit] + all(maxFlows).map { Attempt($0.what, .untried("there is no bpf(2)")) }
+      return head + all(maxFlows).map { Attempt($0.what, .untried("there is no bpf(2)")) }
     }
-    return [call, counted, limit] + all(maxFlows).map { Attempt($0.what, $0.finding()) }
+    return head + all(maxFlows).map { Attempt($0.what, $0.finding()) }
   }
 
   private typealias Item = (what: String, finding: @Sendable () -> Finding)
