@@ -5,8 +5,6 @@ enum ProbeTable {
   typealias Group = (heading: String, attempts: [Attempt])
   /// What was tried, the verdict, and the kernel's answer with what would be needed.
   private typealias Line = (what: String, verdict: String, note: String)
-  /// Notes up to this many characters are repeated.
-  private static let shortNote = 30
 
   static func text(_ report: HostReport, _ interfaces: InterfaceReport, _ decision: Decision) -> String {
     var groups: [Group] = HostReport.Group.allCases.map { group in
@@ -27,9 +25,11 @@ enum ProbeTable {
     for (heading, attempts) in groups {
       text += "\(heading)\n"
       var above = ""
-      for line in attempts.map(line) {
+      for attempt in attempts {
+        let line = line(attempt)
         // What refuses one thing often refuses the next as well; said once it is seen at once.
-        let note = line.note == above && above.count > shortNote ? "as above" : line.note
+        let isRepeated = !attempt.finding.isYes && !above.isEmpty && line.note == above
+        let note = isRepeated ? "as above" : line.note
         above = line.note
         let row = "  \(padded(line.what, width))  \(padded(line.verdict, 7))  \(note)"
         text += String(row.reversed().drop { $0 == " " }.reversed()) + "\n"
