@@ -40,10 +40,7 @@ public enum XDPSocketProbe {
     } catch {
       return [.no("\(error)", needs: need(error.code))]
     }
-    let zeroCopy = Finding.attempt(need: {
-      $0 == EOPNOTSUPP ? "a card whose driver has it; veth never does" : need($0)
-    }) {
-      () throws(SystemError) in
+    let zeroCopy = Finding.attempt(need: needOfZeroCopy) { () throws(SystemError) in
       // A socket that was refused may be bound again.
       try socket.bind(to: link.near, queue: 0, flags: XDP_ZEROCOPY)
       return ""
@@ -92,6 +89,10 @@ public enum XDPSocketProbe {
       if packet.count >= 62, UInt16(packet[54]) << 8 | UInt16(packet[55]) == port { return .yes }
     }
     return .no("the socket was bound, but the packet never arrived")
+  }
+
+  private static func needOfZeroCopy(_ code: Int32) -> String {
+    code == EOPNOTSUPP ? "a card whose driver has it; veth never does" : need(code)
   }
 
   private static func need(_ code: Int32) -> String {
