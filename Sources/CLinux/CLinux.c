@@ -6,6 +6,8 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -49,6 +51,24 @@ int clinux_memlock(uint64_t *soft, uint64_t *hard)
 	*soft = limit.rlim_cur;
 	*hard = limit.rlim_max;
 	return 0;
+}
+
+int clinux_memlock_soft(uint64_t soft)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit))
+		return -1;
+	limit.rlim_cur = soft;
+	return setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
+int clinux_interface_ioctl(int fd, unsigned long request, const char *name, void *data)
+{
+	struct ifreq interface = {.ifr_data = data};
+
+	strncpy(interface.ifr_name, name, sizeof(interface.ifr_name) - 1);
+	return ioctl(fd, request, &interface);
 }
 
 int clinux_capabilities(uint64_t *effective)

@@ -36,4 +36,20 @@ public enum Capability: UInt8, Sendable, CaseIterable {
     try system("capget") { clinux_capabilities(&bits) }
     return Set(allCases.filter { bits >> UInt64($0.rawValue) & 1 == 1 })
   }
+
+  /// Whether each is in effect.
+  public static func attempts() -> [Attempt] {
+    do throws(SystemError) {
+      let effective = try effective()
+      return allCases.map { capability in
+        if effective.contains(capability) { return Attempt(capability.name, .yes(capability.use)) }
+        return Attempt(
+          capability.name,
+          .no(
+            "not in effect; for \(capability.use)", needs: capability == .perfmon ? "" : capability.name))
+      }
+    } catch {
+      return [Attempt("capabilities", .untried("\(error)"))]
+    }
+  }
 }

@@ -48,3 +48,15 @@ extension Finding: CustomStringConvertible {
   /// The answer and what would help, in one line; empty for a plain yes.
   public var description: String { [answer, need].filter { !$0.isEmpty }.joined(separator: "; ") }
 }
+
+/// Something that was tried, and what came of it.
+public struct Attempt: Hashable, Sendable {
+  /// What was tried, in a few words that stay the same from version to version: scripts look for them.
+  public let what: String
+  public let finding: Finding
+
+  public init(_ what: String, _ finding: Finding) {
+    self.what = what
+    self.finding = finding
+  }
+}

@@ -32,6 +32,8 @@ public struct Interface: Hashable, Sendable {
   /// Packets that leave through it leave through one of its ports next.
   public var isBond: Bool { kind == "bond" || kind == "team" }
 
+  public var isLoopback: Bool { Int32(hardwareType) == ARPHRD_LOOPBACK }
+
   /// What stands before the IP header of a packet that leaves through the interface.
   public enum LinkHeader: Sendable {
     case ethernet

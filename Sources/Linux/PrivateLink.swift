@@ -13,6 +13,8 @@ public struct PrivateLink: ~Copyable {
 
   /// The end that the packets leave by.
   public let near: Interface
+  /// The end that they arrive at.
+  public let far: Interface
   private let capture: Descriptor
   /// How long a packet is waited for, milliseconds. The pair takes microseconds; a host that is short of processor time
   /// takes longer. Where one packet was lost, the next will be.
@@ -86,6 +88,7 @@ public struct PrivateLink: ~Copyable {
     }
     capture = made
     self.near = Interface(index: near, name: "near", hardwareType: UInt16(ARPHRD_ETHER))
+    self.far = Interface(index: far, name: "far", hardwareType: UInt16(ARPHRD_ETHER))
   }
 
   mutating func nextPort() -> UInt16 {
@@ -93,8 +96,8 @@ public struct PrivateLink: ~Copyable {
     return port
   }
 
-  /// Sends one datagram of a flow and reads it at the far end, from the IP header on; nil where it never came.
-  public mutating func send(_ key: FlowKey) throws(SystemError) -> [UInt8]? {
+  /// Sends one datagram of a flow.
+  public func transmit(_ key: FlowKey) throws(SystemError) {
     let family = key.isIPv4 ? AF_INET : AF_INET6
     let sender = try Descriptor("socket", "UDP") {
       socket(family, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -105,6 +108,11 @@ public struct PrivateLink: ~Copyable {
     try key.remote.withSocketAddress { address, size throws(SystemError) in
       try system("sendto", "\(key.remote)") { sendto(sender.raw, "probe", 5, 0, address, size) }
     }
+  }
+
+  /// Sends one datagram of a flow and reads it at the far end, from the IP header on; nil where it never came.
+  public mutating func send(_ key: FlowKey) throws(SystemError) -> [UInt8]? {
+    try transmit(key)
     var packet = [UInt8](repeating: 0, count: 2048)
     // Other packets than ours: those that IPv6 sends by itself on a new link.
     for _ in 0..<50 {

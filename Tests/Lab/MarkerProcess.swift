@@ -21,16 +21,19 @@ public final class MarkerProcess: Sendable {
   /// - Parameters:
   ///   - arguments: `PIPE` in them stands for a path in its folder, `CONFIG` for that of its configuration.
   ///   - configuration: the contents of that file, in which `PIPE` stands for the same.
+  ///   - wrapper: starts it with less than this process has; `MARKER` in it stands for the daemon. Must become it.
   /// - Throws: with its log, where it ends or does not get ready in ten seconds.
   public init(
-    _ arguments: String, configuration: String? = nil, in namespace: NetworkNamespace
+    _ arguments: String, configuration: String? = nil, in namespace: NetworkNamespace,
+    by wrapper: String = "MARKER"
   ) throws(SystemError) {
     let folder = try shell("mktemp -d /tmp/marker-lab-XXXXXX").filter { $0 != "\n" }
     self.folder = folder
     if let configuration { try Self.save(configuration, folder) }
     let arguments = arguments.replacing("PIPE", with: "\(folder)/pipe").replacing(
       "CONFIG", with: "\(folder)/marker.yaml")
-    let command = "exec \(Self.binary) \(arguments) 2>\(folder)/log"
+    let daemon = "\(Self.binary) \(arguments)"
+    let command = "exec \(wrapper.replacing("MARKER", with: daemon)) 2>\(folder)/log"
     pid = try namespace.run { () throws(SystemError) in try startShell(command) }
     for _ in 0..<1000 {
       if log.contains("] ready") { return }

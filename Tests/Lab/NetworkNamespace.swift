@@ -48,7 +48,8 @@ private final class Job {
   init(_ run: @escaping () -> Void) { self.run = run }
 }
 
-private func onThread<T: ~Copyable, E: Error>(_ body: () throws(E) -> T) throws(E) -> T {
+/// Runs the body on a thread of its own and waits for it.
+func onThread<T: ~Copyable, E: Error>(_ body: () throws(E) -> T) throws(E) -> T {
   var value: T?
   var failure: E?
   withoutActuallyEscaping(body) { body in

@@ -13,6 +13,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <linux/filter.h>
+#include <linux/ethtool.h>
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/genetlink.h>
@@ -22,6 +23,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
+#include <linux/sockios.h>
 #include <linux/veth.h>
 
 /// `struct mmsghdr`, which glibc shows only with _GNU_SOURCE. Part of the kernel's ABI.
@@ -39,6 +41,10 @@ int clinux_bpf(int command, void *attributes, unsigned int size);
 int clinux_memlock_unlimited(void);
 /// The soft and the hard limit, bytes.
 int clinux_memlock(uint64_t *soft, uint64_t *hard);
+/// Sets the soft limit, bytes, and leaves the hard one.
+int clinux_memlock_soft(uint64_t soft);
+/// An ioctl(2) on an interface by its name, with what ifr_data of `struct ifreq` points at (netdevice(7)).
+int clinux_interface_ioctl(int fd, unsigned long request, const char *name, void *data);
 /// capget(2) of this thread: the effective capabilities, a bit each.
 int clinux_capabilities(uint64_t *effective);
 /// Every further system call of this thread and its children goes through the filter (seccomp(2)).

@@ -8,7 +8,8 @@ struct Probe: ParsableCommand {
     abstract: "Try every way of marking on this host, and show what would be chosen and why.",
     discussion: """
       Each way is tried for real in a throw-away network namespace: a packet is sent through it and its mark read back. \
-      Nothing of the host changes. Exits with 1 where the strategy asked for does not work fully.
+      Nothing of the host changes, and nothing stays, however the probe ends. Interfaces are only looked at. \
+      Exits with 1 where the strategy asked for does not work fully.
       """)
 
   @Option(help: "The strategy to decide on.")
@@ -17,68 +18,55 @@ struct Probe: ParsableCommand {
   @Option(help: "The path to decide on.")
   var path = PathChoice.auto
 
+  @Option(
+    name: [.long, .customShort("i")],
+    help:
+      "Show this interface, or those that fit a pattern such as 'eth*', instead of all. Repeat for several.")
+  var interface: [String] = []
+
+  @Option(help: "Show the interfaces that would be discovered so, instead of all.")
+  var discover: InterfaceSelection.Discovery?
+
+  @Option(help: "How many flows memory is tried for.")
+  var maxFlows = FlowTable.Limits().maxFlows
+
   @Flag(help: "Print JSON.")
   var json = false
 
+  func validate() throws {
+    guard (1...16_000_000).contains(maxFlows) else {
+      throw ValidationError("--max-flows is 1 to 16000000, not \(maxFlows)")
+    }
+  }
+
   func run() throws {
-    let report = HostReport()
-    let plan: Plan?
-    let problem: PlanError?
+    let interfaces = try InterfaceReport(InterfaceSelection(names: interface, discovery: discover))
+    let report = HostReport(maxFlows: maxFlows, interfaces)
+    let decision = Decision(strategy, path, report.abilities)
+    print(
+      json
+        ? ProbeJSON.text(report, interfaces, decision)
+        : ProbeTable.text(report, interfaces, decision))
+    guard decision.plan?.isProven == true else { throw ExitCode.failure }
+  }
+}
+
+/// What follows from what was tried: a plan, or why there is none.
+struct Decision {
+  let strategy: Strategy
+  let path: PathChoice
+  let plan: Plan?
+  let problem: PlanError?
+
+  init(_ strategy: Strategy, _ path: PathChoice, _ abilities: PathAbilities) {
+    self.strategy = strategy
+    self.path = path
     do throws(PlanError) {
-      plan = try Plan(strategy, path, report.abilities)
+      plan = try Plan(strategy, path, abilities)
       problem = nil
     } catch {
       plan = nil
       problem = error
     }
-    if json {
-      print(Self.json(report, plan, problem))
-    } else {
-      Self.table(report)
-      print("\nstrategy \(strategy.rawValue), path \(path.rawValue):")
-      for sentence in plan?.sentences ?? [] { print("  \(sentence)") }
-      if let problem { print("  \(problem)") }
-    }
-    guard plan?.isProven == true else { throw ExitCode.failure }
-  }
-
-  private static func table(_ report: HostReport) {
-    let width = report.rows.map(\.what.count).max() ?? 0
-    for row in report.rows {
-      let padding = String(repeating: " ", count: width - row.what.count)
-      let verdict = row.finding.verdict.rawValue
-      let note = row.finding.description
-      print("\(row.what)\(padding)  \(verdict)\(note.isEmpty ? "" : "  \(note)")")
-    }
-  }
-
-  private static func json(_ report: HostReport, _ plan: Plan?, _ problem: PlanError?) -> String {
-    let rows = report.rows.map {
-      "{\"what\":\(quoted($0.what)),\"verdict\":\"\($0.finding.verdict.rawValue)\","
-        + "\"answer\":\(quoted($0.finding.answer)),\"needs\":\(quoted($0.finding.need))}"
-    }
-    func assignment(_ assignment: Plan.Assignment?) -> String {
-      guard let assignment else { return "null" }
-      let path = assignment.path.map { quoted($0.rawValue) } ?? "null"
-      let fallbacks = assignment.fallbacks.map { quoted($0.rawValue) }.joined(separator: ",")
-      return "{\"stamp\":\(quoted(assignment.stamp.rawValue)),\"path\":\(path),\"fallbacks\":[\(fallbacks)]}"
-    }
-    return "{\"tried\":[\(rows.joined(separator: ","))],\"ipv6\":\(assignment(plan?.ipv6)),"
-      + "\"ipv4\":\(assignment(plan?.ipv4)),\"problem\":\(problem.map { quoted("\($0)") } ?? "null")}"
-  }
-
-  /// A JSON string, RFC 8259 §7.
-  private static func quoted(_ text: String) -> String {
-    var out = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"", "\\": out += "\\\(scalar)"
-      case _ where scalar.value < 0x20:
-        let digits = String(scalar.value, radix: 16)
-        out += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: out.unicodeScalars.append(scalar)
-      }
-    }
-    return out + "\""
   }
 }

@@ -5,46 +5,51 @@ import XDP
 
 /// Everything that was tried on this host, each by doing it, and what follows for a strategy.
 struct HostReport {
+  /// What a row is about, in the order in which they are shown.
+  enum Group: String, CaseIterable {
+    case process, kernel, tc, nft, sockets
+    case xdp = "AF_XDP"
+  }
   /// Something that was tried.
   struct Row {
-    let what: String
-    let finding: Finding
+    let group: Group
+    let attempt: Attempt
   }
   private(set) var rows: [Row] = []
   private(set) var abilities = PathAbilities()
 
-  init() {
-    capabilities()
-    rows.append(Row(what: "kernel lockdown", finding: Lockdown.finding()))
-    rows.append(Row(what: "bpf file system", finding: BPFFileSystem.finding()))
-    rows.append(Row(what: "sock_diag", finding: SocketDiagnostics.finding()))
-    rows.append(Row(what: "packet socket with vnet headers", finding: PacketSocket.finding()))
+  /// - Parameters:
+  ///   - maxFlows: how many flows memory is tried for.
+  ///   - interfaces: those to say something about.
+  init(maxFlows: Int, _ interfaces: InterfaceReport) {
+    add(.process, Capability.attempts())
+    add(.process, Confinement.current().attempts)
+    add(.kernel, [Attempt("kernel lockdown", Lockdown.finding())])
+    add(.kernel, [Attempt("bpf file system", BPFFileSystem.finding())])
+    add(.kernel, BPFProbe.attempts(maxFlows: maxFlows))
     tc()
     nft()
+    add(
+      .sockets,
+      [
+        Attempt("sock_diag", SocketDiagnostics.finding()),
+        Attempt("packet socket with vnet headers", PacketSocket.finding()), SockOpsProbe.attempt(),
+      ])
+    add(.xdp, XDPSocketProbe.attempts() + interfaces.xdpAttempts)
   }
 
-  private mutating func capabilities() {
-    do throws(SystemError) {
-      let effective = try Capability.effective()
-      for capability in Capability.allCases {
-        let has = effective.contains(capability)
-        rows.append(
-          Row(
-            what: capability.name,
-            finding: has ? .yes(capability.use) : .no("not in effect", needs: capability.use)))
-      }
-    } catch {
-      rows.append(Row(what: "capabilities", finding: .untried("\(error)")))
-    }
+  private mutating func add(_ group: Group, _ attempts: [Attempt]) {
+    rows += attempts.map { Row(group: group, attempt: $0) }
   }
 
   /// The path works where one of its hooks does.
   private mutating func tc() {
     var best: [Stamp: Finding] = [:]
     for hook in TCHook.allCases {
-      for (stamp, finding) in TCPath.probe(hook).sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
-        rows.append(Row(what: "tc by \(hook.rawValue): \(stamp.words)", finding: finding))
-        if best[stamp]?.isYes != true { best[stamp] = finding.isYes ? .yes(hook.rawValue) : finding }
+      let findings = TCPath.probe(hook)
+      add(.tc, Self.attempts("tc by \(hook.rawValue)", findings))
+      for (stamp, finding) in findings where best[stamp]?.isYes != true {
+        best[stamp] = finding.isYes ? .yes(hook.rawValue) : finding
       }
     }
     abilities.merge(.tc, best)
@@ -52,10 +57,14 @@ struct HostReport {
 
   private mutating func nft() {
     let findings = NFTPath.probe()
-    for (stamp, finding) in findings.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
-      rows.append(Row(what: "nft: \(stamp.words)", finding: finding))
-    }
+    add(.nft, Self.attempts("nft", findings))
     abilities.merge(.nft, findings)
+  }
+
+  private static func attempts(_ way: String, _ findings: [Stamp: Finding]) -> [Attempt] {
+    findings.sorted { $0.key.rawValue < $1.key.rawValue }.map { stamp, finding in
+      Attempt("\(way): \(stamp.words)", finding)
+    }
   }
 }
 
