@@ -1,7 +1,7 @@
-import Flow
+public import Flow
 
 /// Times as fireflies write them: RFC 3339 in UTC with microseconds, `2026-01-15T09:12:33.500000+00:00`.
-enum Timestamp {
+public enum Timestamp {
   /// The bytes of every timestamp.
   static let size = 32
 
@@ -29,6 +29,14 @@ enum Timestamp {
     room.writePair(fraction % 100, at: 24)
     let utc: StaticString = "+00:00"
     (room + 26).update(from: utc.utf8Start, count: 6)
+  }
+
+  /// `size` characters.
+  public static func text(_ time: WallClockTime) -> String {
+    String(unsafeUninitializedCapacity: size) { room in
+      if let start = room.baseAddress { write(time, to: start) }
+      return size
+    }
   }
 
   /// Writes `YYYY-MM-DD` of a day counted from 0000-01-01 in the Gregorian calendar.

@@ -66,6 +66,9 @@ public struct FlowTable: ~Copyable {
     store.position(of: key).map { store[$0] }
   }
 
+  /// The flow at a place, 0..<`count`. An end moves the last flow into the place of the one that ended.
+  public subscript(place: Int) -> Flow { store[place] }
+
   /// Calls `body` with every flow, in no particular order.
   public func forEachFlow(_ body: (Flow) -> Void) {
     for position in 0..<store.count { body(store[position]) }

@@ -28,7 +28,7 @@ struct Ethtool: ~Copyable {
     return Int(channels.rx_count + channels.combined_count)
   }
 
-  private borrowing func ask<T>(_ interface: String, _ question: inout T) -> Bool {
+  private borrowing func ask<T: BitwiseCopyable>(_ interface: String, _ question: inout T) -> Bool {
     clinux_interface_ioctl(socket.raw, UInt(SIOCETHTOOL), interface, &question) == 0
   }
 }

@@ -19,7 +19,8 @@ public final class MarkerProcess: Sendable {
   /// Starts it and waits until it is ready.
   ///
   /// - Parameters:
-  ///   - arguments: `PIPE` in them stands for a path in its folder, `CONFIG` for that of its configuration.
+  ///   - arguments: `PIPE` in them stands for a path in its folder, `CONFIG` for that of its configuration,
+  ///     `API` for that of a socket. Without `--api` none is served: the usual addresses are one host's.
   ///   - configuration: the contents of that file, in which `PIPE` stands for the same.
   ///   - wrapper: starts it with less than this process has; `MARKER` in it stands for the daemon. Must become it.
   /// - Throws: with its log, where it ends or does not get ready in ten seconds.
@@ -30,8 +31,11 @@ public final class MarkerProcess: Sendable {
     let folder = try shell("mktemp -d /tmp/marker-lab-XXXXXX").filter { $0 != "\n" }
     self.folder = folder
     if let configuration { try Self.save(configuration, folder) }
-    let arguments = arguments.replacing("PIPE", with: "\(folder)/pipe").replacing(
-      "CONFIG", with: "\(folder)/marker.yaml")
+    let arguments =
+      arguments.replacing("PIPE", with: "\(folder)/pipe").replacing(
+        "CONFIG", with: "\(folder)/marker.yaml"
+      ).replacing("API", with: "\(folder)/api")
+      + (arguments.contains("--api") || !arguments.contains("--") ? "" : " --api none")
     let daemon = "\(Self.binary) \(arguments)"
     let command = "exec \(wrapper.replacing("MARKER", with: daemon)) 2>\(folder)/log"
     pid = try namespace.run { () throws(SystemError) in try startShell(command) }
@@ -69,6 +73,9 @@ public final class MarkerProcess: Sendable {
     }
     try system("rename", path) { rename("\(path).new", path) }
   }
+
+  /// Where its API is, if it was started with `--api API`.
+  public var api: String { "\(folder)/api" }
 
   public var pipe: String { "\(folder)/pipe" }
 

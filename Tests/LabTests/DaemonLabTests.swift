@@ -204,7 +204,7 @@ private struct Ear {
     // head goes after the first line; bad lines make the daemon log more.
     try pair.near.shell(
       """
-      (\(MarkerProcess.binary) --interface near0 --pipe \(folder)/pipe --no-remote-fireflies 2>&1 & echo $! > \(folder)/pid; wait) \
+      (\(MarkerProcess.binary) --api none --interface near0 --pipe \(folder)/pipe --no-remote-fireflies 2>&1 & echo $! > \(folder)/pid; wait) \
         | head -n 1 > /dev/null &
       until [ -p \(folder)/pipe ]; do sleep 0.05; done; sleep 0.3
       for line in 1 2 3; do echo nonsense > \(folder)/pipe; done; sleep 0.2
@@ -219,7 +219,7 @@ private struct Ear {
       let output = try pair.near.shell(
         """
         folder=$(mktemp -d); ulimit -n \(limit)
-        \(MarkerProcess.binary) --interface near0 --pipe $folder/pipe --no-remote-fireflies > $folder/log 2>&1 &
+        \(MarkerProcess.binary) --api none --interface near0 --pipe $folder/pipe --no-remote-fireflies > $folder/log 2>&1 &
         sleep 0.4; kill $! 2>/dev/null; for try in $(seq 1 100); do kill -0 $! 2>/dev/null || break; sleep 0.05; done
         kill -0 $! 2>/dev/null && { echo STUCK; kill -9 $!; }
         wait; cat $folder/log; rm -r $folder
@@ -274,7 +274,8 @@ private struct Ear {
     let output = #expect(throws: SystemError.self) {
       try pair.near.shell(
         "timeout 5 setpriv --reuid 65534 --clear-groups --bounding-set -all --inh-caps -all "
-          + "\(MarkerProcess.binary) --path tc --interface near0 --pipe /tmp/marker-nobody-$$ 2>&1")
+          + "\(MarkerProcess.binary) --api none --path tc --interface near0 --pipe /tmp/marker-nobody-$$ 2>&1"
+      )
     }
     #expect(
       output?.description.contains("loading BPF needs root, or CAP_BPF with CAP_NET_ADMIN") == true,

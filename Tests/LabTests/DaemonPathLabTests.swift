@@ -207,7 +207,7 @@ private let far4 = "192.0.2.2"
     let output = try pair.near.shell(
       """
       folder=$(mktemp -d); chmod 777 $folder
-      setpriv --reuid 65534 --clear-groups --bounding-set -all --inh-caps -all \(MarkerProcess.binary) --strategy dscp \
+      setpriv --reuid 65534 --clear-groups --bounding-set -all --inh-caps -all \(MarkerProcess.binary) --api none --strategy dscp \
         --interface near0 --no-remote-fireflies --collector '[2001:db8::2]' --pipe $folder/pipe >$folder/log 2>&1 &
       until grep -q '] ready' $folder/log; do sleep 0.05; done
       echo 'start tcp 192.0.2.1 1 192.0.2.2 2 2 17' > $folder/pipe

@@ -29,6 +29,10 @@ func configuration(_ text: String) throws -> Configuration {
         onlyIfUnset: false
       tc: {hook: clsact}
       pipes: /run/a
+      api:
+        listen: ["[2001:db8::1]:7777", /run/api]
+        allow: [192.0.2.0/24]
+        tokenFile: /etc/marker/token
       fireflies:
         collectors:
           - c.example.org
@@ -52,6 +56,9 @@ func configuration(_ text: String) throws -> Configuration {
       path: .nft,
       entropy: .flow, codePoints: map, dscpOnIPv6: true, onlyIfUnset: false, tcHook: .clsact,
       markAll: SciTag(packed: 206), pipes: ["/run/a"],
+      api: APISettings(
+        listen: [.tcp(Endpoint(Address(high: 0x2001_0db8_0000_0000, low: 1), 7777)), .unix("/run/api")],
+        allow: [try Network(text: "192.0.2.0/24")], tokenFile: "/etc/marker/token"),
       collectors: [
         try Collector(host: "c.example.org"), try Collector(host: "2001:db8::1", port: 999),
         try Collector(host: "192.0.2.1", port: 1, format: .bare),
@@ -154,6 +161,18 @@ func configuration(_ text: String) throws -> Configuration {
       "3:15: fireflies.collectors: unknown key \"prot\"; did you mean \"port\"?"
     ),
     ("fireflies: {remotePort: 0}", "1:25: fireflies.remotePort: expected a port from 1 to 65535, not \"0\""),
+    (
+      "api: {listen: localhost}",
+      "1:15: api.listen: expected an address and port such as 127.0.0.1:7777 or [::1]:7777, or a path from / on, not \"localhost\""
+    ),
+    (
+      "interfaces: lo\napi: {listen: \"0.0.0.0:7777\"}",
+      "2:1: api.listen: 0.0.0.0:7777 is reached from elsewhere: name who may, api.allow: [192.0.2.0/24], or a token, api.tokenFile: /etc/marker/token"
+    ),
+    (
+      "api: {allow: [192.0.2.1/24]}",
+      "1:15: api.allow: 192.0.2.1/24: bits behind the length are set; did you mean 192.0.2.0/24?"
+    ),
     ("flows: {max: 1e6}", "1:14: flows.max: expected a number from 1 to 16000000, not \"1e6\""),
     (
       "flows: {max: 99999999999999999999}",
@@ -177,7 +196,7 @@ func configuration(_ text: String) throws -> Configuration {
     ),
     (
       "- eth0",
-      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, label, dscp, tc, pipes, fireflies, flows, log), not a list"
+      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, label, dscp, tc, pipes, api, fireflies, flows, log), not a list"
     ),
     ("plugins:\n  namedpipe: {}", "2:3: unknown key \"namedpipe\" in plugins; did you mean \"namedPipe\"?"),
     (

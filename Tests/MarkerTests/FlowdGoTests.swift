@@ -97,6 +97,9 @@ import Testing
         == Settings(
           interfaces: InterfaceSelection(discovery: .globalAddress), markAll: SciTag(packed: 206),
           pipes: ["/run/np"],
+          api: APISettings(listen: [
+            .tcp(Endpoint(Address(ipv4: 0x7f00_0001), 7777)), .unix("/run/marker/api.sock"),
+          ]),
           remotePort: 10515))
     let reasons = FlowdGoConfiguration.reasons.map(\.path)
     let unused = ["collectorAddress", "collectorPort"].map { "backends.firefly.\($0)" }

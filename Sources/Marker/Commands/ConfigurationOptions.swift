@@ -51,6 +51,13 @@ struct ConfigurationOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "Serve the HTTP API here: an address and port, or the path of a unix socket; `none` for nowhere. "
+        + "Repeat for several. The default is 127.0.0.1:7777 and /run/marker/api.sock.", valueName: "address"),
+    transform: { $0 == "none" ? nil : try ValueType<APIAddress>.apiAddress.argument($0) })
+  var api: [APIAddress?] = []
+
+  @Option(
+    help: ArgumentHelp(
       "Send fireflies to this collector too: host, host:port or [address]:port; the port is 10514 if not given. "
         + "Repeat for several.",
       valueName: "host:port"),
@@ -140,6 +147,7 @@ struct ConfigurationOptions: ParsableArguments {
     set("dscp.onlyIfUnset", \.onlyIfUnset, dscpOverwrite ? false : nil)
     set("tc.hook", \.tcHook, tcHook.map(Optional.some))
     set("pipes", \.pipes, pipe.isEmpty ? nil : pipe)
+    set("api.listen", \.api.listen, api.isEmpty ? nil : .some(api.compactMap(\.self)))
     set("fireflies.collectors", \.collectors, collector.isEmpty ? nil : collector)
     set("fireflies.remoteEnds", \.announcesToRemoteEnds, noRemoteFireflies ? false : nil)
     set("flows.max", \.limits.maxFlows, maxFlows)

@@ -48,24 +48,7 @@ enum ProbeJSON {
     ])
   }
 
-  private static func object(_ fields: [(String, String)]) -> String {
-    "{" + fields.map { "\(quoted($0.0)):\($0.1)" }.joined(separator: ",") + "}"
-  }
-
-  private static func list(_ items: [String]) -> String { "[" + items.joined(separator: ",") + "]" }
-
-  /// A JSON string, RFC 8259 §7.
-  private static func quoted(_ text: String) -> String {
-    var out = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"", "\\": out += "\\\(scalar)"
-      case _ where scalar.value < 0x20:
-        let digits = String(scalar.value, radix: 16)
-        out += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: out.unicodeScalars.append(scalar)
-      }
-    }
-    return out + "\""
-  }
+  private static func object(_ fields: [(String, String)]) -> String { JSONText.object(fields) }
+  private static func list(_ items: [String]) -> String { JSONText.list(items) }
+  private static func quoted(_ text: String) -> String { JSONText.quoted(text) }
 }

@@ -13,6 +13,17 @@ extension Configuration {
       guard let file, case .file(let line) = origin(of: "path") else { throw error }
       throw ConfigurationError(file, [YAMLProblem(SourceMark(line: line, column: 1), "path: \(error)")])
     }
+    if settings.api.isOpenToAll {
+      let address = settings.api.addresses.first { !$0.isLocal }
+      let reason =
+        "\(address.map { "\($0)" } ?? "") is reached from elsewhere: name who may, api.allow: [192.0.2.0/24], or a token, "
+        + "api.tokenFile: /etc/marker/token"
+      if let file, case .file(let line) = origin(of: "api.listen") {
+        throw ConfigurationError(
+          file, [YAMLProblem(SourceMark(line: line, column: 1), "api.listen: \(reason)")])
+      }
+      throw APIError(address: "api.listen", reason: reason)
+    }
     if settings.interfaces.isEmpty {
       warn("interfaces", "no interface is named: packets are not marked, flows are announced only")
       return

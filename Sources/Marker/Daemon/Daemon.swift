@@ -3,6 +3,7 @@ import Flow
 import Glibc
 import Linux
 import Logging
+import NIOCore
 import ServiceLifecycle
 import UnixSignals
 
@@ -13,6 +14,7 @@ struct Daemon {
   private static let queueCapacity = 4096
 
   private let pipes: PipeSource
+  private let api: APIServer
   private let writer: TableWriter
   private let announcer: Announcer
   private let applications = ApplicationNames(own: "marker v\(Daemon.version)")
@@ -32,9 +34,11 @@ struct Daemon {
     let table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
     let desk = TableWriter.Desk(
       table: table, keepers: keepers, network: network, settings: settings, plan: plan)
-    writer = try TableWriter(desk, inbox: inbox, announcements: announcements, log: log)
+    let requests = try TableRequests()
+    writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, log: log)
 
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
+    api = try APIServer(settings.api, APIRoutes(requests: requests, applications: applications), log: log)
 
     let emitter = try Self.emitter(settings, applications, log)
     announcer = Announcer(announcements, emitter: emitter)
@@ -47,7 +51,15 @@ struct Daemon {
     // What can fail comes first, and of that what the least depends on.
     let emitter = new.announcesLike(old) ? nil : try Self.emitter(new, applications, log)
     let opened = new.pipes == old.pipes ? nil : try pipes.open(new.pipes)
-    try await writer.reconfigurations.put(new)
+    let access = try APIAccess(new.api)
+    let listeners = try api.open(new.api)
+    do {
+      try await writer.reconfigurations.put(new)
+    } catch {
+      for listener in listeners.values { listener.close(promise: nil) }
+      throw error
+    }
+    api.use(new.api, listeners, access)
     if let opened { pipes.read(opened) }
     if let emitter { announcer.setEmitter(emitter) }
   }
@@ -80,7 +92,7 @@ struct Daemon {
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: [
-          Self.service(announcer), Self.service(writer), Self.service(pipes),
+          Self.service(announcer), Self.service(writer), Self.service(pipes), Self.service(api),
         ] + others.map(Self.service) + [Self.service(Readiness(log: log))],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
     try await group.run()

@@ -18,9 +18,11 @@ struct PendingWork {
 
   init(
     _ desk: borrowing TableWriter.Desk, _ inbox: BoundedQueue<FlowEvent>,
-    _ reconfigurations: ReconfigurationBox
+    _ reconfigurations: ReconfigurationBox, _ requests: TableRequests
   ) {
-    descriptors = [inbox.descriptor, desk.network.descriptor, reconfigurations.descriptor].map(Self.watch)
+    descriptors = [
+      inbox.descriptor, desk.network.descriptor, reconfigurations.descriptor, requests.descriptor,
+    ].map(Self.watch)
     due = []
     let now = MonotonicTime.now()
     for keeper in desk.keepers {

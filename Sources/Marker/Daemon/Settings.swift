@@ -19,6 +19,7 @@ struct Settings: Equatable, Sendable {
   /// Marks every packet that no flow matches.
   var markAll: SciTag?
   var pipes = ["/var/run/flowd-go/np"]
+  var api = APISettings()
   var collectors: [Collector] = []
   var announcesToRemoteEnds = true
   var remotePort = Collector.defaultPort

@@ -39,14 +39,17 @@ final class TableWriter: Service {
   private let log: Logger
   /// Settings that are to be taken over.
   let reconfigurations: ReconfigurationBox
+  /// What others ask.
+  private let requests: TableRequests
 
   /// How often counters are read and silent flows looked for. Milliseconds.
   private static let checkPeriod: Int64 = 30_000
 
   init(
-    _ desk: consuming sending Desk, inbox: BoundedQueue<FlowEvent>, announcements: BoundedQueue<Announcement>,
-    log: Logger
+    _ desk: consuming sending Desk, inbox: BoundedQueue<FlowEvent>, requests: TableRequests,
+    announcements: BoundedQueue<Announcement>, log: Logger
   ) throws(SystemError) {
+    self.requests = requests
     reconfigurations = try ReconfigurationBox()
     self.desk = Mutex(desk)
     self.inbox = inbox
@@ -59,6 +62,7 @@ final class TableWriter: Service {
       await runOnThread(named: "table") {
         self.desk.withLock { desk in self.write(&desk) }
         self.reconfigurations.close()
+        self.requests.close()
         self.announcements.close()
       }
     } onGracefulShutdown: {
@@ -68,8 +72,9 @@ final class TableWriter: Service {
 
   private func write(_ desk: inout Desk) {
     var events: ContiguousArray<FlowEvent> = []
+    var asked: ContiguousArray<TableRequest> = []
     var nextCheck = MonotonicTime.now()
-    var work = PendingWork(desk, inbox, reconfigurations)
+    var work = PendingWork(desk, inbox, reconfigurations, requests)
     while true {
       work.wait(desk, until: nextCheck)
       if work.network, desk.network.update() {
@@ -80,11 +85,13 @@ final class TableWriter: Service {
       for index in work.keepers { desk.keepers[index].tend(desk.table) }
       for request in reconfigurations.take() {
         request.answer(Result { try desk.reconfigure(request.settings, log: log) })
-        work = PendingWork(desk, inbox, reconfigurations)
+        work = PendingWork(desk, inbox, reconfigurations, requests)
       }
       let isOpen = inbox.take(into: &events)
       let now = Moment.now()
       for event in events { apply(event, at: now, &desk) }
+      requests.take(into: &asked)
+      if !asked.isEmpty { answer(asked, at: now, &desk) }
       if now.monotonic >= nextCheck {
         readUsage(&desk, at: now)
         desk.table.age(at: now, into: &desk.batch)
@@ -99,12 +106,15 @@ final class TableWriter: Service {
     }
   }
 
-  private func apply(_ event: FlowEvent, at now: Moment, _ desk: inout Desk) {
+  @discardableResult
+  func apply(_ event: FlowEvent, at now: Moment, _ desk: inout Desk) -> FlowTable.Outcome {
     let outcome = desk.table.apply(
       event, at: now, localAddresses: desk.network.localAddresses, into: &desk.batch)
-    guard outcome == .refusedFull else { return }
-    desk.refusals.report(
-      log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\(event.flow)"])
+    if outcome == .refusedFull {
+      desk.refusals.report(
+        log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\(event.flow)"])
+    }
+    return outcome
   }
 
   private func readUsage(_ desk: inout Desk, at now: Moment) {
@@ -118,7 +128,7 @@ final class TableWriter: Service {
   }
 
   /// First the kernel, then the announcements: a flow is marked before anybody is told of it.
-  private func flush(_ desk: inout Desk) {
+  func flush(_ desk: inout Desk) {
     if desk.batch.isEmpty { return }
     for keeper in desk.keepers { keeper.path.apply(&desk.batch) }
     for change in desk.batch.changes {

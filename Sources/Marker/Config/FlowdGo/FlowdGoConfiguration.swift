@@ -4,6 +4,8 @@ import Flow
 /// What flowd-go's conf.yaml says, as far as it means something here. The defaults are flowd-go's.
 struct FlowdGoConfiguration: Sendable {
   var pipe = "/var/run/flowd-go/np"
+  var apiAddress = "127.0.0.1"
+  var apiPort: UInt16 = 7777
   var experiment: UInt16 = 0
   var activity: UInt8 = 0
   var interfaces: [String] = ["lo"]

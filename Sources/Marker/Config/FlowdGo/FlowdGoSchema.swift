@@ -18,6 +18,8 @@ extension FlowdGoConfiguration {
   private static let effective: [Key] =
     [
       key("plugins.namedPipe.pipePath", \.pipe, .path),
+      key("plugins.api.bindAddress", \.apiAddress, .text("an IP address")),
+      key("plugins.api.bindPort", \.apiPort, .port),
       key("backends.marker.targetInterfaces", \.interfaces, .list(of: .interface)),
       key("backends.marker.discoverInterfaces", \.discoversInterfaces, .bool),
       key(
@@ -39,7 +41,6 @@ extension FlowdGoConfiguration {
   static let reasons: [(path: String, reason: String)] = [
     ("pidPath", "no file of its process number is kept; the service manager knows it"),
     ("workDir", "there is no working directory"),
-    ("plugins.api", "this version has no HTTP API"),
     ("plugins.firefly", "this version does not listen for fireflies"),
     ("plugins.fireflyp", "this version does not listen for fireflies"),
     ("plugins.iperf3", "this version does not find flows by their ports"),
@@ -59,7 +60,6 @@ extension FlowdGoConfiguration {
   /// The keys of which `reasons` speaks, by the path that it has there.
   private static let ignored: [String: String] = {
     let keys: [String: [String]] = [
-      "plugins.api": ["bindAddress", "bindPort"],
       "plugins.firefly": listener, "plugins.fireflyp": listener,
       "plugins.iperf3": [
         "minSourcePort", "maxSourcePort", "minDestinationPort", "maxDestinationPort", "cgroupPath",

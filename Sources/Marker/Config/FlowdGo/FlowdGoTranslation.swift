@@ -13,6 +13,7 @@ extension Configuration {
     var problems = reading.problems
 
     takePipes(said, reading)
+    takeAPI(said, reading, &problems)
     takeMarker(said, reading)
     takePerfsonar(said, reading, &problems)
     takeFireflies(said, reading, &problems)
@@ -38,6 +39,22 @@ extension Configuration {
   private mutating func takePipes(_ said: FlowdGoConfiguration, _ reading: Reading) {
     settings.pipes = reading.places["plugins.namedPipe"] == nil ? [] : [said.pipe]
     set(origin(reading, "plugins.namedPipe.pipePath", "plugins.namedPipe"), of: "pipes")
+  }
+
+  /// Without the plugin the API is where marker has it by default.
+  private mutating func takeAPI(
+    _ said: FlowdGoConfiguration, _ reading: Reading, _ problems: inout [YAMLProblem]
+  ) {
+    guard let mark = reading.places["plugins.api"] else { return }
+    guard let address = Address(said.apiAddress) else {
+      let mark = reading.places["plugins.api.bindAddress"] ?? mark
+      problems.append(
+        YAMLProblem(mark, "plugins.api.bindAddress: expected an IP address, not \"\(said.apiAddress)\""))
+      return
+    }
+    let own = APISettings.usual.filter { if case .unix = $0 { true } else { false } }
+    settings.api.listen = [.tcp(Endpoint(address, said.apiPort))] + own
+    set(.file(line: mark.line), of: "api.listen")
   }
 
   /// flowd-go marks only where its backend is named.

@@ -41,6 +41,15 @@ extension Setting {
       "pipes", \.pipes, .list(of: .path), "Named pipes that flows are read from; made if missing.",
       flag: "--pipe"),
     Setting(
+      "api.listen", \.api.listen, .optional(.list(of: .apiAddress), none: "default"),
+      "Where the HTTP API is served; [] for nowhere, default for 127.0.0.1:7777 and /run/marker/api.sock if free.",
+      flag: "--api"),
+    Setting(
+      "api.allow", \.api.allow, .list(of: .network), "Clients of the API that may, beside this host's own."),
+    Setting(
+      "api.tokenFile", \.api.tokenFile, .optional(.path, none: "none"),
+      "A file with the token that all other clients of the API need."),
+    Setting(
       "fireflies.collectors", \.collectors, .list(of: .collector),
       "Where fireflies go besides the remote ends.",
       flag: "--collector"),

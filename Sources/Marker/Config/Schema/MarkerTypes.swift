@@ -41,6 +41,44 @@ extension ValueType where Value == SciTag {
   }
 }
 
+extension ValueType where Value == APIAddress {
+  static let apiAddress = ValueType(
+    "an address and port such as 127.0.0.1:7777 or [::1]:7777, or a path from / on"
+  ) {
+    node throws(YAMLProblem) in
+    let form = "an address and port such as 127.0.0.1:7777 or [::1]:7777, or a path from / on"
+    guard let text = node.text else { throw node.expected(form) }
+    // The longest path of a unix socket, sockaddr_un, has 108 bytes with its end.
+    if text.hasPrefix("/"), text.utf8.count < 108 { return .unix(text) }
+    guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0
+    else {
+      throw node.expected(form)
+    }
+    var host = text[..<colon]
+    if host.hasPrefix("["), host.hasSuffix("]") {
+      host = host.dropFirst().dropLast()
+    } else if host.contains(":") {
+      throw node.expected(form)
+    }
+    guard let address = Address(String(host)) else { throw node.expected(form) }
+    return .tcp(Endpoint(address, port))
+  } write: {
+    YAMLText.scalar("\($0)")
+  }
+}
+
+extension ValueType where Value == Network {
+  static let network = ValueType("a network such as 192.0.2.0/24 or 2001:db8::/32") {
+    node throws(YAMLProblem) in
+    guard let text = node.text else { throw node.expected("a network such as 192.0.2.0/24 or 2001:db8::/32") }
+    do throws(NetworkError) { return try Network(text: text) } catch {
+      throw YAMLProblem(node.mark, "\(text): \(error)")
+    }
+  } write: {
+    YAMLText.scalar("\($0)")
+  }
+}
+
 extension ValueType where Value == CodePointMap {
   /// The entries only; the preset is a setting of its own.
   static let codePointEntries = ValueType(

@@ -1,0 +1,65 @@
+import NIOCore
+import NIOHTTP1
+
+/// A request that is whole.
+struct APIRequest: Sendable {
+  let method: HTTPMethod
+  /// Without the query.
+  let path: Substring
+  /// Of the query, each name once.
+  let query: [Substring: Substring]
+  let body: ByteBuffer
+
+  init(_ method: HTTPMethod, _ uri: String, _ body: ByteBuffer) {
+    self.method = method
+    self.body = body
+    let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+    path = parts[0]
+    var query: [Substring: Substring] = [:]
+    for pair in parts.count > 1 ? parts[1].split(separator: "&") : [] {
+      let sides = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      query[sides[0]] = sides.count > 1 ? sides[1] : ""
+    }
+    self.query = query
+  }
+}
+
+/// What is answered to a request.
+struct APIResponse: Sendable {
+  var status: HTTPResponseStatus
+  var body: String
+  var headers: [(String, String)] = []
+
+  init(_ status: HTTPResponseStatus, _ body: String, headers: [(String, String)] = []) {
+    self.status = status
+    self.body = body
+    self.headers = headers
+  }
+
+  /// - Parameters:
+  ///   - field: the field that is wrong, empty where none is.
+  ///   - reason: what is wrong, and what would be right.
+  static func error(
+    _ status: HTTPResponseStatus, _ reason: String, field: String = "", headers: [(String, String)] = []
+  ) -> APIResponse {
+    APIResponse(status, JSONText.object([("error", JSONText.problem(field, reason))]), headers: headers)
+  }
+
+  static func error(_ problem: JSONProblem) -> APIResponse {
+    error(.badRequest, problem.reason, field: problem.field)
+  }
+
+  /// The daemon cannot take more for the moment.
+  static let busy = error(
+    .serviceUnavailable, "too much is waiting for the flow table; try again", headers: [("Retry-After", "1")])
+
+  static let full = error(
+    .serviceUnavailable, "the flow table is full: flows.max are there; others have to end first",
+    headers: [("Retry-After", "10")])
+}
+
+extension JSONText {
+  static func problem(_ field: String, _ reason: String) -> String {
+    object((field.isEmpty ? [] : [("field", quoted(field))]) + [("reason", quoted(reason))])
+  }
+}
