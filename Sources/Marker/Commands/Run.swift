@@ -28,7 +28,7 @@ struct Run: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "What to stamp: `label`, the IPv6 flow label, or `dscp`, a DSCP on IPv4. "
+      "What to stamp: `label`, the IPv6 flow label; `dscp`, a DSCP on IPv4; `hopByHop`, `destination` or `hopByHopDestination`, an extension header on IPv6 (docs/extension-headers.md). "
         + "Flows of the other address family are announced only."))
   var strategy = Strategy.label
 
