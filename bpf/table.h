@@ -20,6 +20,9 @@ struct marker_key {
 #define MARKER_STAMP_DSCP 2
 /* Leave packets alone whose DSCP is not 0. */
 #define MARKER_ONLY_IF_UNSET 4
+/* Insert an extension header on IPv6; with both, hop-by-hop options come first. Only headers.bpf.c does it. */
+#define MARKER_INSERT_HOP_BY_HOP 8
+#define MARKER_INSERT_DESTINATION 16
 
 /* What to stamp, and what was stamped. */
 struct marker_value {
@@ -30,7 +33,9 @@ struct marker_value {
 	__u8 flags;
 	/* 0 to 63. */
 	__u8 dscp;
-	__u8 zero[6];
+	/* The data of the option in an inserted header, as on the wire. */
+	__u8 option[3];
+	__u8 zero[3];
 	/* As on the wire, after segmentation. */
 	__u64 packets;
 	/* From the IP header on. */
@@ -55,13 +60,25 @@ struct marker_control {
 	/* The mark-all scope by family: packets that no flow matches. */
 	struct marker_value all_ipv6;
 	struct marker_value all_ipv4;
-	/* Packets that should have been stamped and were not, because the kernel could not make them writable. */
+	/*
+	 * Packets that should have been stamped and were not, because the kernel could not make them writable
+	 * or because headers of their own leave no place.
+	 */
 	__u64 unwritable;
+	/* Packets that were to get an extension header and did not, because they would not have fitted the link or path. */
+	__u64 too_big;
 	/* The port bits follow. Swift has no use for an array type of 131,072 members: it counts from here. */
 #ifdef __bpf__
 	__u8 ports[1 << (MARKER_PORT_BITS - 3)];
 #endif
 };
+
+/* The option type of RFC 4727 section 3.3 for experiments whose unknown options are skipped. */
+#define MARKER_OPTION_TYPE 0x1e
+#define MARKER_OPTION_LENGTH 3
+
+/* Interfaces whose MTU is known, which are those that the programs are attached to. */
+#define MARKER_MAX_INTERFACES 65536
 
 /* Later fragments have no ports: the first fragment of a flow's packet leaves them here. */
 struct marker_fragment {

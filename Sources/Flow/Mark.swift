@@ -4,10 +4,24 @@ public struct Mark: Hashable, Sendable {
   public var label: LabelStamp?
   /// The DSCP field of IPv4's TOS or IPv6's traffic class.
   public var codePoint: CodePointStamp?
+  /// IPv6 only, and alone: such a mark has neither label nor code point on IPv6.
+  public var headers: HeaderStamp?
 
-  public init(label: LabelStamp? = nil, codePoint: CodePointStamp? = nil) {
+  public init(label: LabelStamp? = nil, codePoint: CodePointStamp? = nil, headers: HeaderStamp? = nil) {
     self.label = label
     self.codePoint = codePoint
+    self.headers = headers
+  }
+}
+
+/// Extension headers to insert.
+public struct HeaderStamp: Hashable, Sendable {
+  public let option: TagOption
+  public let headers: ExtensionHeaders
+
+  public init(_ option: TagOption, _ headers: ExtensionHeaders) {
+    self.option = option
+    self.headers = headers
   }
 }
 

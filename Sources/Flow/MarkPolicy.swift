@@ -7,6 +7,8 @@ public struct MarkPolicy: Sendable {
     case label(LabelEntropy)
     /// - Parameter onlyIfUnset: leave packets alone whose DSCP is not 0.
     case codePoint(CodePointMap, onlyIfUnset: Bool)
+    /// IPv6 only.
+    case extensionHeaders(ExtensionHeaders)
   }
 
   public var ipv6: Stamping
@@ -47,6 +49,10 @@ public struct MarkPolicy: Sendable {
       case .unmarked: return .notStamped
       case .refused: return .refused
       }
+    case .extensionHeaders(let headers):
+      guard !isIPv4 else { return .notStamped }
+      guard let option = TagOption(tag) else { return .refused }
+      return .mark(Mark(headers: HeaderStamp(option, headers)))
     }
   }
 }

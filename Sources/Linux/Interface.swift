@@ -13,10 +13,12 @@ public struct Interface: Hashable, Sendable {
   public let master: UInt32
   /// The index of the interface that it is stacked on; 0 for none. A veth's is its peer, which is no stack.
   public let lower: UInt32
+  /// The most bytes of a packet from the IP header on; 0 where that is not known.
+  public let mtu: UInt32
 
   public init(
     index: UInt32, name: String, hardwareType: UInt16, kind: String = "", master: UInt32 = 0,
-    lower: UInt32 = 0
+    lower: UInt32 = 0, mtu: UInt32 = 0
   ) {
     self.index = index
     self.name = name
@@ -24,6 +26,7 @@ public struct Interface: Hashable, Sendable {
     self.kind = kind
     self.master = master
     self.lower = lower
+    self.mtu = mtu
   }
 
   /// Packets that leave through it leave through `lower` next.
@@ -69,13 +72,13 @@ public struct Interface: Hashable, Sendable {
     let attributes = NetlinkAttributes(payload, after: MemoryLayout<ifinfomsg>.size)
     guard let name = attributes[Int(IFLA_IFNAME)] else { return nil }
     let kind = attributes[Int(IFLA_LINKINFO)].flatMap { NetlinkAttributes($0, after: 0)[Int(IFLA_INFO_KIND)] }
-    func index(_ type: Int) -> UInt32 {
+    func number(_ type: Int) -> UInt32 {
       attributes[type].flatMap { $0.count == 4 ? $0.loadUnaligned(as: UInt32.self) : nil } ?? 0
     }
     self.init(
       index: UInt32(message.ifi_index), name: String(decoding: name.prefix { $0 != 0 }, as: UTF8.self),
       hardwareType: message.ifi_type,
       kind: kind.map { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) } ?? "",
-      master: index(Int(IFLA_MASTER)), lower: index(Int(IFLA_LINK)))
+      master: number(Int(IFLA_MASTER)), lower: number(Int(IFLA_LINK)), mtu: number(Int(IFLA_MTU)))
   }
 }

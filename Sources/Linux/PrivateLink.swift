@@ -87,8 +87,8 @@ public struct PrivateLink: ~Copyable {
       }
     }
     capture = made
-    self.near = Interface(index: near, name: "near", hardwareType: UInt16(ARPHRD_ETHER))
-    self.far = Interface(index: far, name: "far", hardwareType: UInt16(ARPHRD_ETHER))
+    self.near = Interface(index: near, name: "near", hardwareType: UInt16(ARPHRD_ETHER), mtu: 1500)
+    self.far = Interface(index: far, name: "far", hardwareType: UInt16(ARPHRD_ETHER), mtu: 1500)
   }
 
   mutating func nextPort() -> UInt16 {
@@ -119,10 +119,15 @@ public struct PrivateLink: ~Copyable {
       var ready = pollfd(fd: capture.raw, events: Int16(POLLIN), revents: 0)
       if try system("poll", "", { poll(&ready, 1, patience) }) == 0 { break }
       let count = try system("recv", "far") { recv(capture.raw, &packet, packet.count, 0) }
-      // UDP with our ports: right behind an IPv4 header of 20 bytes or an IPv6 header of 40.
-      let ports = key.isIPv4 ? 20 : 40
-      guard count >= ports + 8, packet[0] >> 4 == (key.isIPv4 ? 4 : 6),
-        packet[key.isIPv4 ? 9 : 6] == UInt8(IPPROTO_UDP),
+      // UDP with our ports: behind an IPv4 header of 20 bytes, or an IPv6 header of 40 and headers that a path inserted.
+      var ports = key.isIPv4 ? 20 : 40
+      var next = packet[key.isIPv4 ? 9 : 6]
+      while !key.isIPv4, next == UInt8(IPPROTO_HOPOPTS) || next == UInt8(IPPROTO_DSTOPTS), ports + 8 <= count
+      {
+        next = packet[ports]
+        ports += (Int(packet[ports + 1]) + 1) * 8
+      }
+      guard count >= ports + 8, packet[0] >> 4 == (key.isIPv4 ? 4 : 6), next == UInt8(IPPROTO_UDP),
         UInt16(packet[ports]) << 8 | UInt16(packet[ports + 1]) == key.local.port
       else { continue }
       return Array(packet[..<count])

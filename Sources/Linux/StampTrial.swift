@@ -1,21 +1,18 @@
+internal import CLinux
 public import Flow
 internal import Glibc
-
-extension Stamp {
-  /// Those that `PrivateLink.finding` can read back.
-  public static let readable: [Stamp] = [.label, .ipv6CodePoint, .ipv4CodePoint]
-}
 
 extension PrivateLink {
   // Any mark will do whose every part differs from what the packet has by itself.
   private static let label: Int = 0x1803c
   private static let codePoint: Int = 46
+  private static let tag = SciTag(packed: 0x81cf)
 
   /// Has a path mark a flow, sends a packet of it over the pair, and reads the mark back at the other end.
   ///
   /// - Parameter path: marks what leaves by `near`.
   public mutating func finding(of stamp: Stamp, by path: any MarkingPath) throws(SystemError) -> Finding {
-    guard let mark = Self.mark(stamp) else { return .untried("no way to read this back") }
+    guard let mark = Self.mark(stamp) else { return .untried("no mark for \(stamp.rawValue)") }
     let isIPv4 = stamp.families == .ipv4
     let key = FlowKey(
       local: Endpoint(isIPv4 ? Self.local4 : Self.local6, nextPort()),
@@ -40,7 +37,10 @@ extension PrivateLink {
     case .label: FlowLabel(label).map { Mark(label: LabelStamp($0, .flow)) }
     case .ipv6CodePoint, .ipv4CodePoint:
       CodePoint(codePoint).map { Mark(codePoint: CodePointStamp($0, onlyIfUnset: false)) }
-    case .hopByHop, .destination, .hopByHopDestination: nil
+    case .hopByHop, .destination, .hopByHopDestination:
+      stamp.headers.flatMap { headers in
+        TagOption(tag).map { Mark(headers: HeaderStamp($0, headers)) }
+      }
     }
   }
 
@@ -66,8 +66,27 @@ extension PrivateLink {
       }
       while sum >> 16 != 0 { sum = sum & 0xffff + sum >> 16 }
       return sum == 0xffff ? nil : "a wrong header checksum"
-    case .hopByHop, .destination, .hopByHopDestination: return nil
+    case .hopByHop, .destination, .hopByHopDestination:
+      return stamp.headers.flatMap { headerFault(in: packet, $0) }
     }
+  }
+
+  private static func headerFault(in packet: [UInt8], _ headers: ExtensionHeaders) -> String? {
+    let (hopByHop, destination, udp) = (UInt8(IPPROTO_HOPOPTS), UInt8(IPPROTO_DSTOPTS), UInt8(IPPROTO_UDP))
+    guard let option = TagOption(tag) else { return nil }
+    // RFC 8200 §3: the payload's length stands at byte 4, the next header at 6; the header takes 40 bytes.
+    let first = headers.hasHopByHop ? hopByHop : destination
+    let chain: [UInt8] =
+      switch headers {
+      case .hopByHop, .destination: option.header(next: udp)
+      case .hopByHopDestination: option.header(next: destination) + option.header(next: udp)
+      }
+    guard packet.count > 40 + chain.count, packet[6] == first, Array(packet[40..<40 + chain.count]) == chain
+    else {
+      return "next header \(packet[6])"
+    }
+    let length = Int(packet[4]) << 8 | Int(packet[5])
+    return length == packet.count - 40 ? nil : "payload length \(length) of \(packet.count - 40)"
   }
 
   /// What it takes to try something on a private link, by the errno of what failed.

@@ -118,6 +118,9 @@ public final class NFTPath: MarkingPath {
   public func markAll(_ marks: ScopeMarks?) throws(PathError) {
     let wanted = marks.map { $0.of(families) }.flatMap { $0.ipv6 == nil && $0.ipv4 == nil ? nil : $0 }
     guard wanted != scope else { return }
+    guard wanted?.ipv6?.headers == nil else {
+      throw PathError(.nft, "rules cannot insert extension headers; the tc path can")
+    }
     var batch = Batch(table)
     if let scope { MarkAll.remove(scope, &batch) }
     if let wanted { MarkAll.add(wanted, seed: seed, &batch) }

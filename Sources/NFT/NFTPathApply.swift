@@ -32,6 +32,12 @@ extension NFTPath {
       options.skipped.insert(index)
     }
 
+    // The kernel's nf_tables changes what is in a packet and adds nothing.
+    for index in range
+    where batch.changes[index].mark.headers != nil && batch.changes[index].action != .unmark {
+      fail(Int32(index), EOPNOTSUPP)
+    }
+
     let present: ChangePlan.Present
     do {
       present = try read(batch.changes[range])

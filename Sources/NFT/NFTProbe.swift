@@ -6,8 +6,8 @@ extension NFTPath {
   /// the mark back at the other end: there are kernels where a rule loads and does nothing. Nothing of the host
   /// changes. Takes milliseconds where it works, and most of a second where packets are lost.
   ///
-  /// - Parameter stamps: of those that can be read back.
-  public static func probe(_ stamps: [Stamp] = Stamp.readable) -> [Stamp: Finding] {
+  /// - Parameter stamps: no extension headers: rules cannot insert them.
+  public static func probe(_ stamps: [Stamp] = Stamp.rewriting) -> [Stamp: Finding] {
     do throws(SystemError) {
       return try inPrivateNamespace { () throws(SystemError) in try findings(stamps) }
     } catch {

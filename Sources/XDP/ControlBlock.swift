@@ -29,8 +29,12 @@ struct ControlBlock: ~Copyable {
     nonmutating set { control.pointee.active = newValue }
   }
 
-  /// Packets that were to be stamped but could not be made writable, and left as they were.
+  /// Packets that were to be stamped and left as they were, because they could not be made writable or had extension
+  /// headers of their own.
   var unwritable: UInt64 { control.pointee.unwritable }
+
+  /// Packets that were to get an extension header and left as they were, because it would have made them too big.
+  var tooBig: UInt64 { control.pointee.too_big }
 
   /// Sets the marks of the mark-all scope. Their counters begin at 0.
   func setScope(ipv6: marker_value, ipv4: marker_value) {

@@ -23,8 +23,9 @@ public final class TCPath: MarkingPath {
   /// - Parameters:
   ///   - maxFlows: the most flows that the kernel's table takes.
   ///   - hook: the only hook to use, nil for the best that the kernel has.
-  public init(maxFlows: Int, hook: TCHook? = nil) throws(BPFError) {
-    let programs = try TCPrograms(maxFlows: maxFlows)
+  ///   - insertsHeaders: whether marks with extension headers are to be had; these programs are larger.
+  public init(maxFlows: Int, hook: TCHook? = nil, insertsHeaders: Bool = false) throws(BPFError) {
+    let programs = try TCPrograms(maxFlows: maxFlows, insertsHeaders: insertsHeaders)
     let flows = try programs.map("flows")
     let control = try ControlBlock(map: programs.map(".bss"))
     self.programs = programs
@@ -33,7 +34,7 @@ public final class TCPath: MarkingPath {
     self.hook = hook
   }
 
-  /// Attaches to an interface; one that is attached already stays so.
+  /// Attaches to an interface; one that is attached already stays so, and its MTU is taken over.
   ///
   /// - Returns: the hook that was taken.
   @discardableResult
@@ -42,6 +43,7 @@ public final class TCPath: MarkingPath {
   }
 
   func attach(to interface: Interface, hook: TCHook?) throws(BPFError) -> TCHook {
+    try programs.setMTU(interface.mtu, ofInterface: interface.index)
     if let hook = attachments.hook(on: interface.index) { return hook }
     let attachment = try TCAttachment(programs: programs, interface: interface, hook: hook)
     let taken = attachment.hook
@@ -52,6 +54,13 @@ public final class TCPath: MarkingPath {
   /// Detaches from an interface; one that is gone has taken the attachment with it.
   public func detach(fromInterface index: UInt32) {
     attachments.remove(index)
+    programs.forgetMTU(ofInterface: index)
+  }
+
+  /// Takes over the MTU of an attached interface, which bounds the packets that get an extension header. Until it is
+  /// called, packets are judged by the MTU from before.
+  public func setMTU(of interface: Interface) throws(BPFError) {
+    try programs.setMTU(interface.mtu, ofInterface: interface.index)
   }
 
   /// The indexes of interfaces whose attachment somebody else has removed, with their clsact qdisc for example.
@@ -60,14 +69,22 @@ public final class TCPath: MarkingPath {
   /// The indexes of the interfaces that are attached.
   public var attachedInterfaces: [UInt32] { attachments.indexes }
 
-  /// Packets that were to be stamped and left as they were, because the kernel could not make them writable.
+  /// Packets that were to be stamped and left as they were, because the kernel could not make them writable, or because
+  /// they had extension headers of their own where one was to be inserted.
   public var unwritablePackets: UInt64 { control.unwritable }
+
+  /// Packets that were to get an extension header and left as they were, because they would not have fitted the link or
+  /// path.
+  public var tooBigPackets: UInt64 { control.tooBig }
 
   /// What the mark-all scope has stamped.
   public var scopeUsage: Usage { control.scopeUsage }
 
   public func markAll(_ marks: ScopeMarks?) throws(PathError) {
     let marks = marks?.of(families)
+    if let mark = marks?.ipv6, !canCarry(mark) {
+      throw PathError(.tc, "these programs do not insert extension headers")
+    }
     scope = marks
     control.setScope(
       ipv6: marks?.ipv6.map { marker_value($0) } ?? marker_value(),
@@ -83,10 +100,17 @@ public final class TCPath: MarkingPath {
   private func carry(_ batch: inout ChangeBatch) {
     var index = 0
     while index < batch.changes.count {
+      if batch.changes[index].action != .unmark, !canCarry(batch.changes[index].mark) {
+        batch.changes[index].failure = PathFailure(.tc, code: EOPNOTSUPP)
+        index += 1
+        continue
+      }
       switch batch.changes[index].action {
       case .mark:
         var end = index + 1
-        while end < batch.changes.count, end - index < FlowMap.batchSize, batch.changes[end].action == .mark {
+        while end < batch.changes.count, end - index < FlowMap.batchSize, batch.changes[end].action == .mark,
+          canCarry(batch.changes[end].mark)
+        {
           end += 1
         }
         mark(index..<end, &batch)
@@ -107,6 +131,9 @@ public final class TCPath: MarkingPath {
     flows { key, mark, usage in
       guard families.contains(key) else { return }
       do throws(SystemError) {
+        guard canCarry(mark) else {
+          throw SystemError("insert extension headers", "\(key)", code: EOPNOTSUPP)
+        }
         try map.set(key, mark, counted: usage ?? Usage())
         enter(key)
       } catch {
@@ -129,6 +156,8 @@ public final class TCPath: MarkingPath {
   func program(for header: Interface.LinkHeader) throws(BPFError) -> Int32 {
     try programs.program(for: header)
   }
+
+  private func canCarry(_ mark: Mark) -> Bool { mark.headers == nil || programs.insertsHeaders }
 
   private func mark(_ range: Range<Int>, _ batch: inout ChangeBatch) {
     let first = range.lowerBound

@@ -34,6 +34,11 @@ extension marker_value {
       if stamp.onlyIfUnset { flags |= UInt8(MARKER_ONLY_IF_UNSET) }
       dscp = stamp.codePoint.value
     }
+    if let stamp = mark.headers {
+      if stamp.headers.hasHopByHop { flags |= UInt8(MARKER_INSERT_HOP_BY_HOP) }
+      if stamp.headers.hasDestination { flags |= UInt8(MARKER_INSERT_DESTINATION) }
+      withUnsafeMutableBytes(of: &option) { $0.copyBytes(from: stamp.option.data) }
+    }
   }
 
   var usage: Usage { Usage(packets: packets, bytes: bytes) }

@@ -305,7 +305,7 @@ extension VethPair {
 }
 
 /// Keeps links attached until the end of a test.
-private final class Links {
+final class Links {
   private final class Held {
     let link: Descriptor
     init(_ link: consuming Descriptor) { self.link = link }

@@ -66,6 +66,32 @@ private func abilities(_ tc: String, _ nft: String) -> PathAbilities {
     #expect(try Plan(.auto, .auto, PathAbilities(), dscpOnIPv6: true).ipv6?.stamp == .label)
   }
 
+  @Test(arguments: [Strategy.hopByHop, .destination, .hopByHopDestination])
+  func extensionHeaders(strategy: Strategy) throws {
+    let plan = try Plan(strategy, .auto, PathAbilities())
+    #expect(plan.ipv6?.path == .tc && plan.ipv6?.fallbacks == [] && plan.ipv4 == nil)
+    #expect(plan.ipv6?.stamp.headers?.rawValue == strategy.rawValue)
+    #expect(throws: PlanError.self) { try Plan(strategy, .nft, PathAbilities()) }
+    var without = PathAbilities()
+    without.set(.tc, to: .no("refused"))
+    #expect(try Plan(strategy, .auto, without).ipv6?.path == nil)
+
+    var settings = Settings(
+      interfaces: InterfaceSelection(names: ["eth0"]), strategy: strategy, pipes: [], collectors: [])
+    // No flow label holds this experiment.
+    let tag = try SciTag(experiment: 1023, activity: 1)
+    let policy = settings.policy(plan)
+    guard case .mark(let mark) = policy.decide(tag, isIPv4: false, entropy: 0) else {
+      Issue.record("not marked")
+      return
+    }
+    #expect(mark.headers?.headers.rawValue == strategy.rawValue && mark.label == nil && mark.codePoint == nil)
+    #expect(policy.decide(tag, isIPv4: true, entropy: 0) == .notStamped)
+    let old = settings
+    settings.strategy = .label
+    #expect(settings.needsOtherPaths(than: old), "the programs are others")
+  }
+
   @Test func whatNoPathMarksHasNoMarks() throws {
     let settings = Settings(
       interfaces: InterfaceSelection(names: ["eth0"]), strategy: .auto, pipes: [], collectors: [])

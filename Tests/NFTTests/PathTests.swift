@@ -55,6 +55,22 @@ struct PathTests {
     #expect(try read().isEmpty)
   }
 
+  @Test("extension headers are refused, alone")
+  func extensionHeaders() throws {
+    let lab = try PathLab()
+    let option = try #require(TagOption(SciTag(packed: 206)))
+    let headers = Mark(headers: HeaderStamp(option, .destination))
+    let done = lab.apply([
+      .init(.mark, .near(5000), headers), .init(.mark, .near(5001), .dscp(11)),
+      .init(.remark, .near(5001), headers),
+    ])
+    let refused = PathFailure(.nft, code: EOPNOTSUPP)
+    #expect(done.map(\.failure) == [refused, nil, refused])
+    #expect(try lab.datagram(.near(5001)).map(\.dscp) == [11])
+    #expect(lab.apply([.init(.unmark, .near(5000), headers)]).map(\.failure) == [nil])
+    #expect(throws: PathError.self) { try lab.path.markAll(ScopeMarks(ipv6: headers, ipv4: nil)) }
+  }
+
   @Test("what the kernel refuses fails alone: its neighbours get in, what was there stays")
   func refusal() throws {
     // ENFILE: the map holds five.

@@ -26,8 +26,9 @@ struct ConfigurationOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "What to stamp: `label`, the IPv6 flow label, `dscp`, a DSCP on IPv4, or `auto`, both. "
-        + "Flows of an address family that is not stamped are announced only. The default is `label`."))
+      "What to stamp: `label`, the IPv6 flow label; `dscp`, a DSCP on IPv4; `auto`, both; `hopByHop`, `destination` or "
+        + "`hopByHopDestination`, an extension header on IPv6. Flows of an address family that is not stamped are "
+        + "announced only. The default is `label`."))
   var strategy: Strategy?
 
   @Option(

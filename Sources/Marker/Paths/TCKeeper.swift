@@ -10,12 +10,15 @@ final class TCKeeper: PathKeeper {
   private var selected: [Interface]
   /// Attachments that failed and were told of.
   private var complained: Set<UInt32> = []
+  private var toldOfUnmarked = false
 
   /// Loads the programs and attaches them.
-  init(_ selected: [Interface], maxFlows: Int, hook: TCHook?, log: Logger) throws(BPFError) {
+  init(
+    _ selected: [Interface], maxFlows: Int, hook: TCHook?, insertsHeaders: Bool, log: Logger
+  ) throws(BPFError) {
     self.log = log
     self.selected = selected
-    tc = try TCPath(maxFlows: maxFlows, hook: hook)
+    tc = try TCPath(maxFlows: maxFlows, hook: hook, insertsHeaders: insertsHeaders)
     for interface in selected { try attach(interface) }
   }
 
@@ -30,6 +33,15 @@ final class TCKeeper: PathKeeper {
       tc.detach(fromInterface: index)
     }
     reconcile()
+    if !toldOfUnmarked, tc.tooBigPackets > 0 || tc.unwritablePackets > 0 {
+      toldOfUnmarked = true
+      log.notice("some packets of tagged flows leave unmarked, as they came", metadata: unmarked)
+    }
+  }
+
+  /// Why packets of tagged flows left as they came, and how many.
+  private var unmarked: Logger.Metadata {
+    ["tooBig": "\(tc.tooBigPackets)", "notWritable": "\(tc.unwritablePackets)"]
   }
 
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {
@@ -43,9 +55,13 @@ final class TCKeeper: PathKeeper {
     for index in tc.attachedInterfaces where !selected.contains(where: { $0.index == index }) {
       tc.detach(fromInterface: index)
     }
-    for interface in selected where !tc.attachedInterfaces.contains(interface.index) {
+    for interface in selected {
       do throws(BPFError) {
-        try attach(interface)
+        if tc.attachedInterfaces.contains(interface.index) {
+          try tc.setMTU(of: interface)
+        } else {
+          try attach(interface)
+        }
         complained.remove(interface.index)
       } catch {
         guard complained.insert(interface.index).inserted else { continue }
@@ -65,6 +81,9 @@ final class TCKeeper: PathKeeper {
 
   func finish(successors: [any PathKeeper]) {
     for index in tc.attachedInterfaces { tc.detach(fromInterface: index) }
+    if tc.tooBigPackets > 0 || tc.unwritablePackets > 0 {
+      log.info("packets of tagged flows that left unmarked, as they came", metadata: unmarked)
+    }
   }
 
   private func attach(_ interface: Interface) throws(BPFError) {

@@ -27,7 +27,7 @@ struct PathAbilities: Equatable, Sendable {
   private static func given(_ path: PathKind, _ stamp: Stamp) -> Finding {
     switch (path, stamp) {
     case (_, .label), (_, .ipv6CodePoint), (_, .ipv4CodePoint): .untried()
-    case (.tc, _): .no("this version does not write extension headers")
+    case (.tc, _): .untried()
     case (.nft, _): .no("nftables rules cannot insert an extension header", needs: "the tc path")
     }
   }

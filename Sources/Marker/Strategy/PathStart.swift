@@ -107,7 +107,9 @@ extension PathStart {
     self.init(settings, log: log) { path, families in
       switch path {
       case .tc:
-        try TCKeeper(interfaces, maxFlows: settings.limits.maxFlows, hook: settings.tcHook, log: log)
+        try TCKeeper(
+          interfaces, maxFlows: settings.limits.maxFlows, hook: settings.tcHook,
+          insertsHeaders: settings.strategy.ipv6?.headers != nil, log: log)
       case .nft:
         try NFTKeeper(
           interfaces, families: families, maxFlows: settings.limits.maxFlows, flows: flows, log: log)

@@ -28,8 +28,9 @@ extension Settings {
     return switch assignment.stamp {
     case .label: .label(entropy)
     case .ipv6CodePoint, .ipv4CodePoint: .codePoint(codePoints, onlyIfUnset: onlyIfUnset)
-    // No path says that it can.
-    case .hopByHop, .destination, .hopByHopDestination: .nothing
+    case .hopByHop: .extensionHeaders(.hopByHop)
+    case .destination: .extensionHeaders(.destination)
+    case .hopByHopDestination: .extensionHeaders(.hopByHopDestination)
     }
   }
 }
