@@ -24,7 +24,9 @@ public struct FireflyDecoder: ~Copyable {
 
   /// - Throws: `FireflyError`, for the first thing that is wrong.
   public mutating func decode(_ datagram: Span<UInt8>) throws(FireflyError) -> ReceivedFirefly {
-    guard datagram.count <= Self.largestDatagram else { throw FireflyError(.tooLarge, at: Self.largestDatagram) }
+    guard datagram.count <= Self.largestDatagram else {
+      throw FireflyError(.tooLarge, at: Self.largestDatagram)
+    }
     var start = 0
     while start < datagram.count, datagram[start] != UInt8(ascii: "{") { start += 1 }
     guard start < datagram.count else { throw FireflyError(.noJSON, at: start) }
@@ -53,7 +55,8 @@ public struct FireflyDecoder: ~Copyable {
 
   /// Reads an object whose brace the cursor is at.
   private mutating func object(
-    _ json: Span<UInt8>, _ cursor: inout JSONCursor, _ section: FireflySection, into draft: inout FireflyDraft,
+    _ json: Span<UInt8>, _ cursor: inout JSONCursor, _ section: FireflySection,
+    into draft: inout FireflyDraft,
     depth: Int
   ) throws(FireflyError) {
     cursor.enter()

@@ -54,7 +54,9 @@ struct JSONCursor {
   /// Steps to the next part of an object or an array; false behind its end.
   private mutating func goOn(_ json: Span<UInt8>, isFirst: Bool, end: UInt8) throws(FireflyError) -> Bool {
     skipSpace(json)
-    guard offset < json.count else { throw error(isFirst ? (end == UInt8(ascii: "}") ? .key : .value) : .commaOrEnd) }
+    guard offset < json.count else {
+      throw error(isFirst ? (end == UInt8(ascii: "}") ? .key : .value) : .commaOrEnd)
+    }
     if json[offset] == end {
       offset += 1
       return false
@@ -98,7 +100,9 @@ struct JSONCursor {
     let first = offset
     while let digit = digit(json) { number.append(digit, isFraction: false) }
     // RFC 8259 §6: no number begins with a superfluous zero.
-    guard offset > first, offset == first + 1 || json[first] != UInt8(ascii: "0") else { throw error(.number) }
+    guard offset > first, offset == first + 1 || json[first] != UInt8(ascii: "0") else {
+      throw error(.number)
+    }
     if offset < json.count, json[offset] == UInt8(ascii: ".") {
       offset += 1
       let first = offset
@@ -165,5 +169,7 @@ struct JSONCursor {
     offset += word.utf8CodeUnitCount
   }
 
-  private func error(_ syntax: FireflyError.Syntax) -> FireflyError { FireflyError(.syntax(syntax), at: offset) }
+  private func error(_ syntax: FireflyError.Syntax) -> FireflyError {
+    FireflyError(.syntax(syntax), at: offset)
+  }
 }

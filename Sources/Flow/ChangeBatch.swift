@@ -87,17 +87,20 @@ public struct Announcement: Sendable {
 
   public init(
     _ state: FlowEvent.State, _ key: FlowKey, _ orientation: Orientation, _ tag: SciTag,
-    from origin: Origin = .pipe, application: ApplicationNames.ID = .marker, start: WallClockTime, end: WallClockTime? = nil,
+    from origin: Origin = .pipe, application: ApplicationNames.ID = .marker, start: WallClockTime,
+    end: WallClockTime? = nil,
     usage: Usage? = nil
   ) {
     self.init(
-      state, key, orientation, tag, from: origin, application: application, start: start, end: end, usage: usage,
+      state, key, orientation, tag, from: origin, application: application, start: start, end: end,
+      usage: usage,
       change: nil, base: nil)
   }
 
   init(
     _ state: FlowEvent.State, _ key: FlowKey, _ orientation: Orientation, _ tag: SciTag,
-    from origin: Origin, application: ApplicationNames.ID, start: WallClockTime, end: WallClockTime?, usage: Usage?,
+    from origin: Origin, application: ApplicationNames.ID, start: WallClockTime, end: WallClockTime?,
+    usage: Usage?,
     change: Int32?, base: Usage?
   ) {
     self.state = state

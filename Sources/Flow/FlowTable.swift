@@ -114,7 +114,8 @@ public struct FlowTable: ~Copyable {
       if let start = event.startTime, !event.origin.isHearsay {
         batch.announcements.append(
           Announcement(
-            .end, key, orientation, event.tag, from: event.origin, application: event.application, start: start,
+            .end, key, orientation, event.tag, from: event.origin, application: event.application,
+            start: start,
             end: max(start, event.endTime ?? now.wall)))
       }
       return .unknownEnd
