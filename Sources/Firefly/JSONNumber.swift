@@ -19,7 +19,8 @@ struct JSONNumber {
 
   private var value: (whole: UInt64, isExact: Bool)? {
     if digits == 0 { return (0, true) }
-    guard !isNegative else { return nil }
+    // Digits that had no room are digits of the whole number where the exponent says so.
+    guard !isNegative, !isCut || exponent <= 0 else { return nil }
     var whole = digits
     var isExact = !isCut
     for _ in 0..<max(0, exponent) {

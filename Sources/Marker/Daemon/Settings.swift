@@ -19,6 +19,8 @@ struct Settings: Equatable, Sendable {
   /// Marks every packet that no flow matches.
   var markAll: SciTag?
   var pipes = ["/var/run/flowd-go/np"]
+  /// Fireflies of others.
+  var listen = Listening()
   var collectors: [Collector] = []
   var announcesToRemoteEnds = true
   var remotePort = Collector.defaultPort
@@ -28,6 +30,7 @@ struct Settings: Equatable, Sendable {
   /// Whether fireflies go where they did.
   func announcesLike(_ other: Settings) -> Bool {
     collectors == other.collectors && announcesToRemoteEnds == other.announcesToRemoteEnds
-      && remotePort == other.remotePort
+      && remotePort == other.remotePort && listen.isOn == other.listen.isOn
+      && listen.relays == other.listen.relays
   }
 }
