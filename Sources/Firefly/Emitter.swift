@@ -203,7 +203,8 @@ public final class Emitter: Sendable {
   public var statistics: Statistics {
     let counts = counts.withLock { $0 }
     return Statistics(
-      announced: counts.announced, relayed: counts.relayed, remoteEnds: counts.remoteEnds, skippedRemoteEnds: counts.skipped,
+      announced: counts.announced, relayed: counts.relayed, remoteEnds: counts.remoteEnds,
+      skippedRemoteEnds: counts.skipped,
       collectors: links.map(\.statistics))
   }
 }

@@ -135,9 +135,9 @@ public struct ReceivedDatagrams: ~Copyable {
     return SocketAddress(names + index).map { Endpoint($0.address, $0.port) }
   }
 
-  public func withDatagram<Result: ~Copyable>(_ index: Int, _ body: (Span<UInt8>) -> Result) -> Result {
+  /// A datagram's bytes, valid until the next `receive`.
+  public func datagram(_ index: Int) -> UnsafeBufferPointer<UInt8> {
     precondition(index < count)
-    let length = Int(messages[index].msg_len)
-    return body(UnsafeBufferPointer(start: bytes + index * Self.slot, count: length).span)
+    return UnsafeBufferPointer(start: bytes + index * Self.slot, count: Int(messages[index].msg_len))
   }
 }

@@ -44,7 +44,8 @@ extension Configuration {
     if listen.senders.contains(where: { $0.length == 0 }) {
       warn(
         "listen.from",
-        "listen.from lets everybody tag this host's flows: fireflies are not authenticated; name networks instead")
+        "listen.from lets everybody tag this host's flows: fireflies are not authenticated; name networks instead"
+      )
     }
     if listen.relays, settings.collectors.isEmpty { unused("listen.relay", "there are no collectors") }
   }

@@ -26,7 +26,8 @@ struct FireflyCounts: Equatable, Sendable {
   var metadata: Logger.Metadata {
     [
       "received": "\(received)", "taken": "\(taken)", "notAllowed": "\(notAllowed)", "limited": "\(limited)",
-      "malformed": "\(malformed)", "echoes": "\(echoes)", "telemetry": "\(telemetry)", "relayed": "\(relayed)",
+      "malformed": "\(malformed)", "echoes": "\(echoes)", "telemetry": "\(telemetry)",
+      "relayed": "\(relayed)",
       "notRelayed": "\(notRelayed)", "overflowed": "\(overflowed)",
     ]
   }

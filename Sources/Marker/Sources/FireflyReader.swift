@@ -80,18 +80,18 @@ struct FireflyReader: ~Copyable {
     case .limited:
       counts.limited += 1
       complaints.rates.report(
-        log, "a sender's fireflies exceed listen.rate; the rest is not heard", ["sender": "\(sender.address)"])
+        log, "a sender's fireflies exceed listen.rate; the rest is not heard", ["sender": "\(sender.address)"]
+      )
       return
     }
-    datagrams.withDatagram(index) { datagram in
-      do throws(FireflyError) {
-        take(try decoder.decode(datagram), datagram, from: sender, at: now)
-      } catch {
-        counts.malformed += 1
-        complaints.contents.report(
-          log, "a datagram is not a firefly",
-          ["sender": "\(sender)", "error": "\(error)", "datagram": "\(datagram.excerpt(around: error.offset))"])
-      }
+    let datagram = datagrams.datagram(index).span
+    do throws(FireflyError) {
+      take(try decoder.decode(datagram), datagram, from: sender, at: now)
+    } catch {
+      counts.malformed += 1
+      complaints.contents.report(
+        log, "a datagram is not a firefly",
+        ["sender": "\(sender)", "error": "\(error)", "datagram": "\(datagram.excerpt(around: error.offset))"])
     }
   }
 

@@ -6,11 +6,13 @@ extension ValueType where Value == Endpoint {
   static let listeningAddress = ValueType(
     "an address of this host, address:port or [IPv6 address]:port; [::] is all of them"
   ) { node throws(YAMLProblem) in
-    guard let text = node.text else { throw node.expected("an address of this host, address:port or [IPv6 address]:port") }
+    guard let text = node.text else {
+      throw node.expected("an address of this host, address:port or [IPv6 address]:port")
+    }
     let read: Collector
     // Written as a collector is, but a name would have to be resolved.
     do throws(CollectorError) {
-      read = try Address(text).map { address throws(CollectorError) in try Collector(host: "\(address)") } ?? Collector(text)
+      read = Address(text) == nil ? try Collector(text) : try Collector(host: text)
     } catch {
       throw YAMLProblem(node.mark, "\(error)".replacing("collector \"", with: "address \""))
     }

@@ -45,10 +45,13 @@ extension Setting {
       "Mark flows of this host that fireflies of others tell of; they are heard at these UDP addresses.",
       flag: "--listen"),
     Setting(
-      "listen.from", \.listen.senders, .list(of: .network), "Whose fireflies are heard.", flag: "--listen-from"),
-    Setting("listen.rate", \.listen.rate, .fireflyRate, "Fireflies of one sender that are heard in a second."),
+      "listen.from", \.listen.senders, .list(of: .network), "Whose fireflies are heard.",
+      flag: "--listen-from"),
     Setting(
-      "listen.relay", \.listen.relays, .bool, "Send what is heard to the collectors, as it came.", flag: "--relay"),
+      "listen.rate", \.listen.rate, .fireflyRate, "Fireflies of one sender that are heard in a second."),
+    Setting(
+      "listen.relay", \.listen.relays, .bool, "Send what is heard to the collectors, as it came.",
+      flag: "--relay"),
     Setting(
       "fireflies.collectors", \.collectors, .list(of: .collector),
       "Where fireflies go besides the remote ends.",
