@@ -153,7 +153,7 @@ func configuration(_ text: String) throws -> Configuration {
     ),
     (
       "listen: {fireflies: [example.org:1]}",
-      "1:21: listen.fireflies: expected an address of this host, not a name: address:port or [IPv6 address]:port, not \"example.org:1\""
+      "1:22: listen.fireflies: expected an address of this host, not a name: address:port or [IPv6 address]:port, not \"example.org:1\""
     ),
     (
       "listen: {fireflies: '127.0.0.1:x'}",

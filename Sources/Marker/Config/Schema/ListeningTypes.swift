@@ -13,18 +13,22 @@ extension ValueType where Value == Endpoint {
     // Written as a collector is, but a name would have to be resolved.
     do throws(CollectorError) {
       read = Address(text) == nil ? try Collector(text) : try Collector(host: text)
+    } catch .missingZone(let address) {
+      throw linkLocal(address, node)
     } catch {
       throw YAMLProblem(node.mark, "\(error)".replacing("collector \"", with: "address \""))
     }
     guard let address = Address(read.host) else {
       throw node.expected("an address of this host, not a name: address:port or [IPv6 address]:port")
     }
-    guard !address.isLinkLocal else {
-      throw YAMLProblem(node.mark, "\(address) is link-local; listen at [::] or at an address that is not")
-    }
+    guard !address.isLinkLocal else { throw linkLocal(read.host, node) }
     return Endpoint(address, read.port)
   } write: {
     YAMLText.scalar("\($0)")
+  }
+
+  private static func linkLocal(_ address: String, _ node: YAMLNode) -> YAMLProblem {
+    YAMLProblem(node.mark, "\(address) is link-local; listen at [::] or at an address that is not")
   }
 }
 
