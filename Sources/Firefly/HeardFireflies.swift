@@ -8,10 +8,13 @@ import Synchronization
 public final class HeardFireflies: Sendable {
   /// Digests that are remembered: half a second of the most that a listener takes. A power of two.
   private static let capacity = 1 << 16
+  /// Digests whose low bits are alike stand in one row, the latest first; the last one goes when another comes. With
+  /// rows of one, two fireflies of a thousand under way would often meet.
+  private static let row = 8
   /// Senders that are remembered.
   private static let senderLimit = 4096
 
-  /// By their low bits, a digest each; empty until there is one.
+  /// Rows of digests, empty until there is one.
   private let digests = Mutex(ContiguousArray<UInt64>())
   private let senders = Mutex(Set<Address>())
   private let seed: UInt64
@@ -21,10 +24,7 @@ public final class HeardFireflies: Sendable {
   /// Notes the JSON of a firefly that leaves here.
   func note(_ json: Span<UInt8>) {
     let digest = digest(json)
-    digests.withLock { digests in
-      Self.prepare(&digests)
-      digests[Int(truncatingIfNeeded: digest) & (Self.capacity - 1)] = digest
-    }
+    digests.withLock { digests in Self.insert(digest, into: &digests) }
   }
 
   /// Whether this JSON left here lately: it came back, because a collector or another relay sends it on, or because a
@@ -34,17 +34,25 @@ public final class HeardFireflies: Sendable {
   public func isEcho(_ json: Span<UInt8>, andNotes notes: Bool) -> Bool {
     let digest = digest(json)
     return digests.withLock { digests in
-      if !notes, digests.isEmpty { return false }
-      Self.prepare(&digests)
-      let place = Int(truncatingIfNeeded: digest) & (Self.capacity - 1)
-      if digests[place] == digest { return true }
-      if notes { digests[place] = digest }
+      if !digests.isEmpty {
+        let first = Self.first(of: digest)
+        for place in first..<first + Self.row where digests[place] == digest { return true }
+      }
+      if notes { Self.insert(digest, into: &digests) }
       return false
     }
   }
 
-  private static func prepare(_ digests: inout ContiguousArray<UInt64>) {
+  /// Where the row of a digest begins.
+  private static func first(of digest: UInt64) -> Int {
+    Int(truncatingIfNeeded: digest) & (capacity - 1) & ~(row - 1)
+  }
+
+  private static func insert(_ digest: UInt64, into digests: inout ContiguousArray<UInt64>) {
     if digests.isEmpty { digests = ContiguousArray(repeating: 0, count: capacity) }
+    let first = first(of: digest)
+    for place in (first + 1..<first + row).reversed() { digests[place] = digests[place - 1] }
+    digests[first] = digest
   }
 
   /// Notes who sent a firefly. On loopback an address tells nobody from others.

@@ -1,0 +1,41 @@
+import Flow
+import Testing
+
+@testable import Firefly
+
+struct HeardFirefliesTests {
+  private func json(_ number: Int) -> [UInt8] { Array("{\"number\":\(number)}".utf8) }
+
+  @Test func whatLeftIsKnownAgain() {
+    let heard = HeardFireflies()
+    #expect(!heard.isEcho(json(0).span, andNotes: false))
+    // As many as may be under way at a time, none of which may push out another.
+    for number in 0..<2000 { heard.note(json(number).span) }
+    for number in 0..<2000 { #expect(heard.isEcho(json(number).span, andNotes: false), "\(number)") }
+    for number in 2000..<4000 { #expect(!heard.isEcho(json(number).span, andNotes: false)) }
+  }
+
+  @Test func whatIsRelayedIsKnownAgain() {
+    let heard = HeardFireflies()
+    #expect(!heard.isEcho(json(1).span, andNotes: true))
+    #expect(heard.isEcho(json(1).span, andNotes: true))
+    #expect(!heard.isEcho(json(2).span, andNotes: false))
+    #expect(!heard.isEcho(json(2).span, andNotes: false), "it was not noted")
+  }
+
+  @Test func theOldestAreForgotten() {
+    let heard = HeardFireflies()
+    for number in 0..<300_000 { heard.note(json(number).span) }
+    let known = (0..<100_000).filter { heard.isEcho(json($0).span, andNotes: false) }.count
+    #expect(known < 100)
+    #expect(heard.isEcho(json(299_999).span, andNotes: false))
+  }
+
+  @Test func sendersOnLoopbackAreNobody() throws {
+    let heard = HeardFireflies()
+    for text in ["::1", "127.0.0.1", "2001:db8::1"] { heard.note(sender: try #require(Address(text))) }
+    #expect(heard.isSender(try #require(Address("2001:db8::1"))))
+    #expect(
+      !heard.isSender(try #require(Address("::1"))) && !heard.isSender(try #require(Address("127.0.0.1"))))
+  }
+}
