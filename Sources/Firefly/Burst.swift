@@ -11,6 +11,9 @@ struct Burst: ~Copyable {
   struct Ends {
     let local: Address
     let remote: Address
+
+    /// For fireflies that do not go to the ends of a flow.
+    static let none = Ends(local: .unspecified, remote: .unspecified)
   }
 
   private(set) var count = 0
@@ -21,9 +24,9 @@ struct Burst: ~Copyable {
   private let headers: UnsafeMutablePointer<clinux_mmsghdr>
 
   init() {
-    bytes = .allocate(capacity: Self.capacity * FireflyEncoder.maximumSize)
+    bytes = .allocate(capacity: Self.size)
     ends = .allocate(capacity: Self.capacity)
-    ends.initialize(repeating: Ends(local: .unspecified, remote: .unspecified), count: Self.capacity)
+    ends.initialize(repeating: .none, count: Self.capacity)
     // One set with the header and one without it.
     let sets = FireflyFormat.allCases.count
     vectors = .allocate(capacity: sets * Self.capacity)
@@ -43,13 +46,20 @@ struct Burst: ~Copyable {
     bytes.deallocate()
   }
 
-  var isFull: Bool { count == Self.capacity }
+  /// More than a firefly with the largest header takes that came in one datagram.
+  private static let size = capacity * FireflyEncoder.maximumSize
 
-  /// Adds the encoder's firefly; the burst must not be full.
+  /// Whether a firefly of so many bytes can be added.
+  func hasRoom(for size: Int) -> Bool { count < Self.capacity && size <= Self.size - used }
+
+  /// Adds the encoder's firefly; the burst must have room for it.
   mutating func append(_ encoder: borrowing FireflyEncoder, _ flow: Ends) {
-    precondition(!isFull)
-    let datagram = encoder.datagram
-    let header = encoder.headerSize
+    append(encoder.datagram, headerSize: encoder.headerSize, flow)
+  }
+
+  /// Adds a firefly, whose first bytes are the header; the burst must have room for it.
+  mutating func append(_ datagram: UnsafeBufferPointer<UInt8>, headerSize header: Int, _ flow: Ends) {
+    precondition(hasRoom(for: datagram.count))
     let start = bytes + used
     if let base = datagram.baseAddress { start.update(from: base, count: datagram.count) }
     vectors[Self.index(count, .syslog)] = iovec(iov_base: start, iov_len: datagram.count)

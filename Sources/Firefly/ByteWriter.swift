@@ -11,6 +11,9 @@ struct ByteWriter: ~Copyable {
 
   deinit { start.deallocate() }
 
+  /// What was appended; valid until the buffer is next used.
+  var bytes: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: start, count: count) }
+
   /// Drops what stands behind the first `count` bytes.
   mutating func truncate(to count: Int) {
     precondition(count <= self.count)

@@ -52,6 +52,9 @@ final class CollectorLink: Sendable {
     act(on: state.withLock { $0.settle(messages, count, patience: patience, at: now) })
   }
 
+  /// Where fireflies go now; nil while there is nowhere to send them.
+  var address: SocketAddress? { state.withLock { $0.address } }
+
   func stop() {
     state.withLock { $0.stop() }
     alarm.ring()

@@ -13,7 +13,11 @@ public final class Emitter: Sendable {
   /// As it was after the last `send`, so that nobody who reads it waits for a `send`.
   private let counts = Mutex(Counts())
 
+  private let heard: HeardFireflies?
+  private let relays: Bool
+
   private struct Counts {
+    var relayed: UInt64 = 0
     var announced = Statistics.Announced()
     var remoteEnds = Statistics.Destination()
     var skipped: UInt64 = 0
@@ -23,6 +27,9 @@ public final class Emitter: Sendable {
   private struct Desk: ~Copyable {
     var encoder: FireflyEncoder
     var burst = Burst()
+    /// Of flows that fireflies of others started.
+    var hearsay = Burst()
+    var relay = RelayDesk()
     var remoteEnds: RemoteEnds?
     /// The application named last, as most flows have the same.
     var application: (id: ApplicationNames.ID, name: String)?
@@ -59,6 +66,8 @@ public final class Emitter: Sendable {
     log: @escaping @Sendable (Event) -> Void
   ) throws(SystemError) {
     self.applications = applications
+    heard = configuration.heard
+    relays = configuration.relays
     var links: [CollectorLink] = []
     for collector in configuration.collectors {
       links.append(try CollectorLink(collector, environment, log: log))
@@ -75,6 +84,10 @@ public final class Emitter: Sendable {
   public func send(_ announcements: ContiguousArray<Announcement>, at now: WallClockTime) {
     desk.withLock { desk in
       for announcement in announcements {
+        if relays, announcement.origin.isHearsay {
+          desk.announced.leftToRelay += 1
+          continue
+        }
         let application = desk.name(of: announcement.application, in: applications)
         do throws(Inexpressible) {
           try desk.encoder.encode(announcement, application: application, at: now)
@@ -87,21 +100,37 @@ public final class Emitter: Sendable {
         case .ongoing: desk.announced.ongoing += 1
         case .end: desk.announced.end += 1
         }
-        desk.burst.append(
-          desk.encoder,
-          Burst.Ends(local: announcement.key.local.address, remote: announcement.key.remote.address))
-        if desk.burst.isFull { flush(&desk) }
+        if let heard { desk.encoder.withBytes(as: .bare) { heard.note($0) } }
+        append(announcement, &desk)
       }
       flush(&desk)
       let latest = Counts(
-        announced: desk.announced, remoteEnds: desk.remoteEnds?.statistics ?? Statistics.Destination(),
+        relayed: desk.relay.count, announced: desk.announced,
+        remoteEnds: desk.remoteEnds?.statistics ?? Statistics.Destination(),
         skipped: desk.remoteEnds?.skipped ?? 0)
       counts.withLock { $0 = latest }
     }
   }
 
-  /// Sends the burst to all destinations, and only then again to those that had no room for all of it.
+  private func append(_ announcement: Announcement, _ desk: inout Desk) {
+    let ends = Burst.Ends(local: announcement.key.local.address, remote: announcement.key.remote.address)
+    let size = desk.encoder.datagram.count
+    if announcement.origin.isHearsay {
+      if !desk.hearsay.hasRoom(for: size) { flushHearsay(&desk) }
+      desk.hearsay.append(desk.encoder, ends)
+    } else {
+      if !desk.burst.hasRoom(for: size) { flushOwn(&desk) }
+      desk.burst.append(desk.encoder, ends)
+    }
+  }
+
   private func flush(_ desk: inout Desk) {
+    flushOwn(&desk)
+    flushHearsay(&desk)
+  }
+
+  /// Sends the burst to all destinations, and only then again to those that had no room for all of it.
+  private func flushOwn(_ desk: inout Desk) {
     guard desk.burst.count > 0 else { return }
     let now = MonotonicTime.now()
     var isDone = desk.remoteEnds?.offer(desk.burst, at: now) ?? true
@@ -116,6 +145,54 @@ public final class Emitter: Sendable {
     desk.burst.removeAll()
   }
 
+  /// Not to remote ends: two hosts that listen could tell each other of a flow for ever. Not to a collector that sends
+  /// fireflies here: it may be the one that told of the flow.
+  private func flushHearsay(_ desk: inout Desk) {
+    guard desk.hearsay.count > 0 else { return }
+    let others = links.filter { link in
+      guard let heard, let address = link.address?.address else { return true }
+      return !heard.isSender(address)
+    }
+    Self.send(desk.hearsay, to: others)
+    desk.hearsay.removeAll()
+  }
+
+  private static func send(_ burst: borrowing Burst, to links: [CollectorLink]) {
+    let now = MonotonicTime.now()
+    let full = links.filter { !$0.offer(burst, at: now) }
+    for link in full { link.settle(burst, patience: links.count == 1 ? 2 : 0, at: now) }
+  }
+
+  /// Sends fireflies of others to all collectors but those that they came from. A header that collectors do not
+  /// understand is replaced.
+  public func relay(_ batch: borrowing RelayBatch, at now: WallClockTime) {
+    desk.withLock { desk in
+      let addresses = links.map(\.address)
+      for index in 0..<batch.count {
+        let sender = batch.entries[index].sender
+        let isFromCollector = addresses.contains { $0?.isHome(of: sender) ?? false }
+        if !desk.relay.append(batch, index, isFromCollector ? sender : nil, at: now) {
+          flushRelay(&desk)
+          _ = desk.relay.append(batch, index, isFromCollector ? sender : nil, at: now)
+        }
+      }
+      flushRelay(&desk)
+      let count = desk.relay.count
+      counts.withLock { $0.relayed = count }
+    }
+  }
+
+  private func flushRelay(_ desk: inout Desk) {
+    guard desk.relay.burst.count > 0 else { return }
+    let sender = desk.relay.sender
+    let others = links.filter { link in
+      guard let sender, let address = link.address else { return true }
+      return !address.isHome(of: sender)
+    }
+    Self.send(desk.relay.burst, to: others)
+    desk.relay.removeAll()
+  }
+
   /// Closes all sockets and ends the look-ups; one that is under way ends unheeded. What is held is dropped,
   /// and so is whatever is sent later. A `send` under way ends first.
   public func stop() {
@@ -126,7 +203,8 @@ public final class Emitter: Sendable {
   public var statistics: Statistics {
     let counts = counts.withLock { $0 }
     return Statistics(
-      announced: counts.announced, remoteEnds: counts.remoteEnds, skippedRemoteEnds: counts.skipped,
+      announced: counts.announced, relayed: counts.relayed, remoteEnds: counts.remoteEnds,
+      skippedRemoteEnds: counts.skipped,
       collectors: links.map(\.statistics))
   }
 }

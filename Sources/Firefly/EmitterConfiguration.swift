@@ -19,10 +19,21 @@ extension Emitter {
     /// nil: the remote ends get no fireflies.
     public var remoteEnds: RemoteEnds?
 
-    public init(host: String, collectors: [Collector] = [], remoteEnds: RemoteEnds? = RemoteEnds()) {
+    /// What a listener hears, where there is one.
+    public var heard: HeardFireflies?
+    /// Fireflies that are heard go to the collectors as they are, so that of flows which they started no others need
+    /// be sent.
+    public var relays: Bool
+
+    public init(
+      host: String, collectors: [Collector] = [], remoteEnds: RemoteEnds? = RemoteEnds(),
+      heard: HeardFireflies? = nil, relays: Bool = false
+    ) {
       self.host = host
       self.collectors = collectors
       self.remoteEnds = remoteEnds
+      self.heard = heard
+      self.relays = relays
     }
   }
 }

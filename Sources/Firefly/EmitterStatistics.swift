@@ -34,9 +34,13 @@ extension Emitter {
       public var end: UInt64 = 0
       /// Those that no firefly can tell of, see `Inexpressible`.
       public var inexpressible: UInt64 = 0
+      /// Those that are left to the fireflies that are relayed.
+      public var leftToRelay: UInt64 = 0
     }
 
     public var announced: Announced
+    /// Fireflies of others that were sent on.
+    public var relayed: UInt64
     /// All remote ends together.
     public var remoteEnds: Destination
     /// Flows whose remote end gets none, because it is link-local, multicast, broadcast or unspecified.

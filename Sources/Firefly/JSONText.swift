@@ -34,7 +34,7 @@ extension ByteWriter {
   }
 
   /// The bytes of the character that begins with this byte (RFC 3629 §3).
-  private static func sizeOfCharacter(_ lead: UInt8) -> Int {
+  static func sizeOfCharacter(_ lead: UInt8) -> Int {
     switch lead {
     case ..<0x80: 1
     case ..<0xe0: 2

@@ -55,6 +55,12 @@ struct SocketAddress: Hashable, Sendable {
     }
   }
 
+  /// Whether what came from `sender` came from whoever listens here. Programs send from ports of their own, so the
+  /// address tells; on loopback, which all programs of a host share, only the port can.
+  func isHome(of sender: Endpoint) -> Bool {
+    address == sender.address && (!address.isLoopback || port == sender.port)
+  }
+
   init(address: Address, port: UInt16, zone: UInt32 = 0) {
     self.address = address
     self.port = port

@@ -24,6 +24,35 @@ enum SyslogHeader {
     writer.append(" - firefly-json - ")
   }
 
+  /// The longest header that is left as it came: RFC 5424 §6.2 with room for structured data.
+  private static let longestReceived = 1024
+
+  /// Whether collectors understand what stands before a firefly's JSON: `<PRI>1 `, a timestamp, be it NIL, and
+  /// `firefly-json`, printable and on one line. flowd-go's header with an empty timestamp is not that, nor is what
+  /// syslog daemons put into their files.
+  static func isProper(_ header: Span<UInt8>) -> Bool {
+    guard header.count <= longestReceived else { return false }
+    var index = 0
+    func isDigit(_ index: Int) -> Bool {
+      index < header.count && (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(header[index])
+    }
+    guard header.count > 0, header[0] == UInt8(ascii: "<") else { return false }
+    index = 1
+    while isDigit(index) { index += 1 }
+    guard (2...4).contains(index), header.count > index + 3, header[index] == UInt8(ascii: ">"),
+      header[index + 1] == UInt8(ascii: "1"), header[index + 2] == UInt8(ascii: " "),
+      header[index + 3] == UInt8(ascii: "-") || isDigit(index + 3)
+    else { return false }
+    for place in header.indices where !(0x20...0x7e).contains(header[place]) { return false }
+    let name: StaticString = "firefly-json"
+    guard header.count >= name.utf8CodeUnitCount else { return false }
+    for start in 0...header.count - name.utf8CodeUnitCount
+    where header.extracting(start..<start + name.utf8CodeUnitCount).equals(name) {
+      return true
+    }
+    return false
+  }
+
   /// Appends a name as PRINTUSASCII (RFC 5424 §6): each other character becomes `_`, a longer name is cut,
   /// an empty one is NIL.
   private static func append(field: String, limit: Int, to writer: inout ByteWriter) {

@@ -73,6 +73,8 @@ public struct Announcement: Sendable {
   public let key: FlowKey
   public let orientation: Orientation
   public let tag: SciTag
+  /// Who started the flow.
+  public let origin: Origin
   public let application: ApplicationNames.ID
   public let start: WallClockTime
   /// Set on `end`.
@@ -85,23 +87,27 @@ public struct Announcement: Sendable {
 
   public init(
     _ state: FlowEvent.State, _ key: FlowKey, _ orientation: Orientation, _ tag: SciTag,
-    application: ApplicationNames.ID = .marker, start: WallClockTime, end: WallClockTime? = nil,
+    from origin: Origin = .pipe, application: ApplicationNames.ID = .marker, start: WallClockTime,
+    end: WallClockTime? = nil,
     usage: Usage? = nil
   ) {
     self.init(
-      state, key, orientation, tag, application: application, start: start, end: end, usage: usage,
+      state, key, orientation, tag, from: origin, application: application, start: start, end: end,
+      usage: usage,
       change: nil, base: nil)
   }
 
   init(
     _ state: FlowEvent.State, _ key: FlowKey, _ orientation: Orientation, _ tag: SciTag,
-    application: ApplicationNames.ID, start: WallClockTime, end: WallClockTime?, usage: Usage?,
+    from origin: Origin, application: ApplicationNames.ID, start: WallClockTime, end: WallClockTime?,
+    usage: Usage?,
     change: Int32?, base: Usage?
   ) {
     self.state = state
     self.key = key
     self.orientation = orientation
     self.tag = tag
+    self.origin = origin
     self.application = application
     self.start = start
     self.end = end

@@ -36,6 +36,10 @@ public struct FlowEvent: Sendable {
 /// The kinds of source. Each may hold a flow once; the flow ends when its last holder has ended it.
 public enum Origin: UInt8, Sendable, CaseIterable {
   case pipe, api, firefly, socketWatch, perfSONAR, command
+
+  /// Whether anybody on the network can be its author. What is only hearsay enters flows of this host alone, and never
+  /// changes or outlives what a source of this host says.
+  public var isHearsay: Bool { self == .firefly }
 }
 
 /// The sources that hold a flow.

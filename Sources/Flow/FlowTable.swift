@@ -30,6 +30,8 @@ public struct FlowTable: ~Copyable {
     case unknownEnd
     /// The table is full.
     case refusedFull
+    /// Hearsay of a flow that has no end here and that no source of this host holds.
+    case notLocal
   }
 
   /// Events since the start, by what became of them.
@@ -40,6 +42,7 @@ public struct FlowTable: ~Copyable {
     public var released: UInt64 = 0
     public var unknownEnds: UInt64 = 0
     public var refusedFull: UInt64 = 0
+    public var notLocal: UInt64 = 0
     /// Flows that the table ended itself because they fell silent.
     public var aged: UInt64 = 0
     /// Starts and changes of tag whose tag has no mark: announced only.
@@ -81,6 +84,10 @@ public struct FlowTable: ~Copyable {
   ) -> Outcome {
     let (key, orientation) = event.flow.normalised(localAddresses: localAddresses)
     let position = store.position(of: key) ?? turned(key, orientation, localAddresses, into: &batch)
+    if position == nil, event.origin.isHearsay, !localAddresses.contains(key.local.address) {
+      counters.notLocal += 1
+      return .notLocal
+    }
     switch (event.state, position) {
     case (.start, nil), (.ongoing, nil):
       guard store.count < limits.maxFlows else {
@@ -105,11 +112,13 @@ public struct FlowTable: ~Copyable {
       return .ended
     case (.end, nil):
       counters.unknownEnds += 1
-      // With its start time known, the flow's whole life can still be told.
-      if let start = event.startTime {
+      // With its start time known, the flow's whole life can still be told. Hearsay was told by its author, and telling
+      // it again could come back as hearsay without end.
+      if let start = event.startTime, !event.origin.isHearsay {
         batch.announcements.append(
           Announcement(
-            .end, key, orientation, event.tag, application: event.application, start: start,
+            .end, key, orientation, event.tag, from: event.origin, application: event.application,
+            start: start,
             end: max(start, event.endTime ?? now.wall)))
       }
       return .unknownEnd
@@ -209,14 +218,23 @@ public struct FlowTable: ~Copyable {
     if let mark { batch.changes.append(ChangeBatch.Change(.mark, key, mark)) }
     batch.announcements.append(
       Announcement(
-        .start, key, orientation, flow.tag, application: flow.application, start: flow.start))
+        .start, key, orientation, flow.tag, from: flow.origin, application: flow.application,
+        start: flow.start))
   }
 
   private mutating func refresh(
     _ position: Int, _ event: FlowEvent, at now: Moment, into batch: inout ChangeBatch
   ) {
-    store[position].holders.insert(Holders(event.origin))
     store[position].lastSeen = now.monotonic
+    let hearsay = Holders(.firefly)
+    if event.origin.isHearsay {
+      // A sign of life, no more, of what a source of this host holds: it may be our own firefly come back, and would
+      // then keep the flow when its source ends it.
+      guard store[position].holders == hearsay else { return }
+    } else {
+      store[position].holders.remove(hearsay)
+      store[position].holders.insert(Holders(event.origin))
+    }
     let old = store[position]
     guard event.tag != old.tag || old.mark == nil else { return }
     let mark = mark(for: event.tag, old.key, counts: event.tag != old.tag)
@@ -247,7 +265,7 @@ public struct FlowTable: ~Copyable {
     }
     batch.announcements.append(
       Announcement(
-        .end, flow.key, flow.orientation, flow.tag, application: flow.application,
+        .end, flow.key, flow.orientation, flow.tag, from: flow.origin, application: flow.application,
         start: flow.start, end: max(flow.start, time), usage: flow.usage, change: change, base: flow.base))
   }
 

@@ -86,10 +86,10 @@ private struct Bench: ~Copyable {
   @Test func twoHoldersEndOnce() {
     var bench = Bench()
     bench.apply(.start, from: .pipe)
-    bench.apply(.start, from: .firefly)
+    bench.apply(.start, from: .api)
     #expect(bench.apply(.end, from: .pipe) == .released)
     #expect(bench.batch.isEmpty)
-    #expect(bench.apply(.end, from: .firefly, at: 9) == .ended)
+    #expect(bench.apply(.end, from: .api, at: 9) == .ended)
     #expect(bench.batch.announcements.first?.end == moment(9).wall)
     #expect(bench.table.count == 0)
   }

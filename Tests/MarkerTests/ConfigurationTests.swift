@@ -33,6 +33,11 @@ func configuration(_ text: String) throws -> Configuration {
         listen: ["[2001:db8::1]:7777", /run/api]
         allow: [192.0.2.0/24]
         tokenFile: /etc/marker/token
+      listen:
+        fireflies: ["127.0.0.1:999", "[::]:10515", 192.0.2.1, 2001:db8::1]
+        from: [192.0.2.0/24, "2001:db8::/32", 10.0.0.1]
+        rate: 500
+        relay: true
       fireflies:
         collectors:
           - c.example.org
@@ -59,6 +64,12 @@ func configuration(_ text: String) throws -> Configuration {
       api: APISettings(
         listen: [.tcp(Endpoint(Address(high: 0x2001_0db8_0000_0000, low: 1), 7777)), .unix("/run/api")],
         allow: [try Network(text: "192.0.2.0/24")], tokenFile: "/etc/marker/token"),
+      listen: Listening(
+        addresses: try [("127.0.0.1", 999), ("::", 10515), ("192.0.2.1", 10514), ("2001:db8::1", 10514)].map {
+          Endpoint(try #require(Address($0)), $1)
+        }, senders: try ["192.0.2.0/24", "2001:db8::/32", "10.0.0.1/32"].map { try Network(text: $0) },
+        rate: 500,
+        relays: true),
       collectors: [
         try Collector(host: "c.example.org"), try Collector(host: "2001:db8::1", port: 999),
         try Collector(host: "192.0.2.1", port: 1, format: .bare),
@@ -147,6 +158,23 @@ func configuration(_ text: String) throws -> Configuration {
       "dscp:\n  map: {atlas: 1, 2: 3}",
       "2:19: dscp.map: \"2=3\": there is an entry for this already; each may stand once"
     ),
+    (
+      "listen: {fireflies: [example.org:1]}",
+      "1:22: listen.fireflies: expected an address of this host, not a name: address:port or [IPv6 address]:port, not \"example.org:1\""
+    ),
+    (
+      "listen: {fireflies: '127.0.0.1:x'}",
+      "1:21: listen.fireflies: address \"127.0.0.1:x\" has port \"x\"; a port is a number from 1 to 65535"
+    ),
+    (
+      "listen: {fireflies: '[fe80::1]'}",
+      "1:21: listen.fireflies: fe80::1 is link-local; listen at [::] or at an address that is not"
+    ),
+    (
+      "listen: {from: 10.0.0.1/8}",
+      "1:16: listen.from: 10.0.0.1/8: bits behind the length are set; did you mean 10.0.0.0/8?"
+    ),
+    ("listen: {rate: 0}", "1:16: listen.rate: expected a number from 1 to 10000000, not \"0\""),
     ("pipes: [run/x]", "1:9: pipes: expected a path from / on, not \"run/x\""),
     (
       "fireflies: {collectors: http://x}",
@@ -196,7 +224,7 @@ func configuration(_ text: String) throws -> Configuration {
     ),
     (
       "- eth0",
-      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, label, dscp, tc, pipes, api, fireflies, flows, log), not a list"
+      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, label, dscp, tc, pipes, api, listen, fireflies, flows, log), not a list"
     ),
     ("plugins:\n  namedpipe: {}", "2:3: unknown key \"namedpipe\" in plugins; did you mean \"namedPipe\"?"),
     (

@@ -21,7 +21,7 @@ import Testing
   }
 
   /// The examples of the documentation are configurations.
-  @Test(arguments: ["configuration.md", "dscp.md"]) func examples(name: String) throws {
+  @Test(arguments: ["configuration.md", "dscp.md", "fireflies.md"]) func examples(name: String) throws {
     let parts = try shell("cat \(docs)/\(name)").split(
       separator: "```yaml\n", omittingEmptySubsequences: false)
     for part in parts.dropFirst() {

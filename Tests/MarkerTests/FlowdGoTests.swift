@@ -69,7 +69,8 @@ import Testing
       plugins:
         namedPipe: {maxReaders: 5, buffSize: 1000, pipePath: /run/np}
         firefly: {bindAddress: 127.0.0.1, bindPort: 10514, bufferSize: 2, deadline: 0, hasSyslogHeader: false}
-        fireflyp: {bindAddress: "::", fireflyReceivers: [{address: a.example.org, port: 10514}]}
+        fireflyp: {bindAddress: "::", bufferSize: 2, deadline: 0, hasSyslogHeader: true,
+          fireflyReceivers: [{address: a.example.org, port: 10514}, {address: "2001:db8::9"}]}
         api: {bindAddress: 127.0.0.1, bindPort: 7777}
         perfsonar: {activityID: 14, experimentID: cms}
         iperf3: {minSourcePort: 1, maxSourcePort: 2, minDestinationPort: 3, maxDestinationPort: 4, cgroupPath: /c,
@@ -100,9 +101,12 @@ import Testing
           api: APISettings(listen: [
             .tcp(Endpoint(Address(ipv4: 0x7f00_0001), 7777)), .unix("/run/marker/api.sock"),
           ]),
+          listen: Listening(addresses: [Endpoint(.unspecified, 10514)], relays: true),
+          collectors: [try Collector(host: "a.example.org"), try Collector(host: "2001:db8::9")],
           remotePort: 10515))
     let reasons = FlowdGoConfiguration.reasons.map(\.path)
-    let unused = ["collectorAddress", "collectorPort"].map { "backends.firefly.\($0)" }
+    let unused =
+      ["collectorAddress", "collectorPort"].map { "backends.firefly.\($0)" } + ["listen.fireflies"]
     #expect(Set(warned(read).map { String($0.drop { $0 != " " }.dropFirst()) }) == Set(reasons + unused))
     #expect(Set(warned(read)).count == warned(read).count, "each once")
     #expect(try configuration(read.ownText).settings == read.settings)
@@ -123,5 +127,24 @@ import Testing
       marked.settings
         == Settings(interfaces: InterfaceSelection(names: ["lo"]), pipes: [], announcesToRemoteEnds: false))
     #expect(warned(marked) == ["2 backends.marker"])
+  }
+
+  @Test func aListenerForOthersIsWarnedOf() throws {
+    func listening(_ plugin: String) throws -> Configuration {
+      try configuration("plugins:\n  \(plugin)\nbackends:\n  firefly: {}\n")
+    }
+    let plain = try listening("firefly: {bindPort: 10515}")
+    #expect(plain.settings.listen == Listening(addresses: [try #require(endpoint("127.0.0.1", 10515))]))
+    #expect(warned(plain) == ["0 no"], "no interface")
+    let open = try listening("fireflyp: {bindAddress: \"\"}")
+    #expect(open.settings.listen == Listening(addresses: [Endpoint(.unspecified, 10514)]))
+    #expect(warned(open).contains("2 listen.fireflies"), "\(warned(open))")
+    for wrong in ["firefly: {bindAddress: eth0}", "firefly: {fireflyReceivers: [{port: 1}]}"] {
+      #expect(throws: ConfigurationError.self) { try listening(wrong) }
+    }
+  }
+
+  private func endpoint(_ address: String, _ port: UInt16) -> Endpoint? {
+    Address(address).map { Endpoint($0, port) }
   }
 }

@@ -105,7 +105,7 @@ extension APIRoutes {
     let outcome = ("outcome", JSONText.quoted(answer.outcome.word))
     switch answer.outcome {
     case .refusedFull: return .full
-    case .unknownEnd: return .error(.notFound, "no such flow")
+    case .unknownEnd, .notLocal: return .error(.notFound, "no such flow")
     case .started: return APIResponse(.created, JSONText.object([outcome, ("flow", flow ?? "null")]))
     case .refreshed, .released, .ended:
       return APIResponse(.ok, JSONText.object([outcome, ("flow", flow ?? "null")]))
@@ -147,6 +147,7 @@ extension FlowTable.Outcome {
     case .released: "released"
     case .unknownEnd: "unknown"
     case .refusedFull: "refused"
+    case .notLocal: "notLocal"
     }
   }
 }

@@ -59,6 +59,25 @@ struct ConfigurationOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "Listen for fireflies of others at this UDP address and mark the flows of this host that they tell of. "
+        + "The port is 10514 if not given. Repeat for several.",
+      valueName: "address:port"),
+    transform: { try ValueType<Endpoint>.listeningAddress.argument($0) })
+  var listen: [Endpoint] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "With `--listen`, hear fireflies from this network: 192.0.2.0/24, 2001:db8::/32 or an address. "
+        + "Repeat for several. The default is loopback.",
+      valueName: "network"),
+    transform: { try ValueType<Network>.network.argument($0) })
+  var listenFrom: [Network] = []
+
+  @Flag(help: "With `--listen`, send what is heard to the collectors.")
+  var relay = false
+
+  @Option(
+    help: ArgumentHelp(
       "Send fireflies to this collector too: host, host:port or [address]:port; the port is 10514 if not given. "
         + "Repeat for several.",
       valueName: "host:port"),
@@ -149,6 +168,9 @@ struct ConfigurationOptions: ParsableArguments {
     set("tc.hook", \.tcHook, tcHook.map(Optional.some))
     set("pipes", \.pipes, pipe.isEmpty ? nil : pipe)
     set("api.listen", \.api.listen, api.isEmpty ? nil : .some(api.compactMap(\.self)))
+    set("listen.fireflies", \.listen.addresses, listen.isEmpty ? nil : listen)
+    set("listen.from", \.listen.senders, listenFrom.isEmpty ? nil : listenFrom)
+    set("listen.relay", \.listen.relays, relay ? true : nil)
     set("fireflies.collectors", \.collectors, collector.isEmpty ? nil : collector)
     set("fireflies.remoteEnds", \.announcesToRemoteEnds, noRemoteFireflies ? false : nil)
     set("flows.max", \.limits.maxFlows, maxFlows)

@@ -24,6 +24,7 @@ extension Configuration {
       }
       throw APIError(address: "api.listen", reason: reason)
     }
+    reviewListening()
     if settings.interfaces.isEmpty {
       warn("interfaces", "no interface is named: packets are not marked, flows are announced only")
       return
@@ -34,6 +35,30 @@ extension Configuration {
       warn("tc.hook", "tc.hook does nothing with path nft")
     }
     if !settings.announcesToRemoteEnds { unused("fireflies.remotePort", "fireflies.remoteEnds is false") }
+  }
+
+  private mutating func reviewListening() {
+    let listen = settings.listen
+    guard listen.isOn else {
+      for path in ["listen.from", "listen.rate", "listen.relay"] {
+        unused(path, "listen.fireflies names no address")
+      }
+      return
+    }
+    let isOpen = listen.addresses.contains { !$0.address.isLoopback }
+    if isOpen, origin(of: "listen.from") == .builtIn {
+      warn(
+        "listen.fireflies",
+        "listen.fireflies has an address that others reach, but listen.from names nobody: only this host is heard; "
+          + "name the networks of those whose fireflies are to mark flows here")
+    }
+    if listen.senders.contains(where: { $0.length == 0 }) {
+      warn(
+        "listen.from",
+        "listen.from lets everybody tag this host's flows: fireflies are not authenticated; name networks instead"
+      )
+    }
+    if listen.relays, settings.collectors.isEmpty { unused("listen.relay", "there are no collectors") }
   }
 
   private mutating func reviewStamps() {

@@ -15,6 +15,9 @@ struct Daemon {
 
   private let pipes: PipeSource
   private let api: APIServer
+  private let listener: FireflySource
+  private let relay: Relay
+  private let heard = HeardFireflies()
   private let writer: TableWriter
   private let announcer: Announcer
   private let applications = ApplicationNames(own: "marker v\(Daemon.version)")
@@ -40,8 +43,11 @@ struct Daemon {
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
     api = try APIServer(settings.api, APIRoutes(requests: requests, applications: applications), log: log)
 
-    let emitter = try Self.emitter(settings, applications, log)
+    let emitter = try Self.emitter(settings, applications, heard, log)
     announcer = Announcer(announcements, emitter: emitter)
+    relay = try Relay(emitter: emitter)
+    listener = try FireflySource(
+      settings.listen, inbox: inbox, relay: relay.queue, heard: heard, applications: applications, log: log)
   }
 
   /// Takes over other settings while running: only what differs is touched.
@@ -49,7 +55,8 @@ struct Daemon {
   /// - Throws: what could not be had. Marking then goes on as it was.
   func reconfigure(_ new: Settings, from old: Settings, log: Logger) async throws {
     // What can fail comes first, and of that what the least depends on.
-    let emitter = new.announcesLike(old) ? nil : try Self.emitter(new, applications, log)
+    let emitter = new.announcesLike(old) ? nil : try Self.emitter(new, applications, heard, log)
+    let ears = new.listen == old.listen ? nil : try listener.open(new.listen)
     let opened = new.pipes == old.pipes ? nil : try pipes.open(new.pipes)
     let access = try APIAccess(new.api)
     let listeners = try api.open(new.api)
@@ -61,7 +68,11 @@ struct Daemon {
     }
     api.use(new.api, listeners, access)
     if let opened { pipes.read(opened) }
-    if let emitter { announcer.setEmitter(emitter) }
+    if let emitter {
+      announcer.setEmitter(emitter)
+      relay.setEmitter(emitter)
+    }
+    if let ears { listener.listen(ears) }
   }
 
   /// One that fails takes the others down in their order, and its error comes out at the end. Cancelling them would not
@@ -72,13 +83,14 @@ struct Daemon {
   }
 
   private static func emitter(
-    _ settings: Settings, _ applications: ApplicationNames, _ log: Logger
+    _ settings: Settings, _ applications: ApplicationNames, _ heard: HeardFireflies, _ log: Logger
   ) throws(SystemError) -> Emitter {
     try Emitter(
       configuration: Emitter.Configuration(
         host: hostName, collectors: settings.collectors,
         remoteEnds: settings.announcesToRemoteEnds
-          ? Emitter.Configuration.RemoteEnds(port: settings.remotePort) : nil),
+          ? Emitter.Configuration.RemoteEnds(port: settings.remotePort) : nil,
+        heard: settings.listen.isOn ? heard : nil, relays: settings.listen.isOn && settings.listen.relays),
       applications: applications, log: { event in log.notice("\(event)") })
   }
 
@@ -92,7 +104,8 @@ struct Daemon {
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: [
-          Self.service(announcer), Self.service(writer), Self.service(pipes), Self.service(api),
+          Self.service(announcer), Self.service(relay), Self.service(writer), Self.service(pipes),
+          Self.service(listener), Self.service(api),
         ] + others.map(Self.service) + [Self.service(Readiness(log: log))],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
     try await group.run()

@@ -20,6 +20,8 @@ struct Settings: Equatable, Sendable {
   var markAll: SciTag?
   var pipes = ["/var/run/flowd-go/np"]
   var api = APISettings()
+  /// Fireflies of others.
+  var listen = Listening()
   var collectors: [Collector] = []
   var announcesToRemoteEnds = true
   var remotePort = Collector.defaultPort
@@ -29,6 +31,7 @@ struct Settings: Equatable, Sendable {
   /// Whether fireflies go where they did.
   func announcesLike(_ other: Settings) -> Bool {
     collectors == other.collectors && announcesToRemoteEnds == other.announcesToRemoteEnds
-      && remotePort == other.remotePort
+      && remotePort == other.remotePort && listen.isOn == other.listen.isOn
+      && listen.relays == other.listen.relays
   }
 }

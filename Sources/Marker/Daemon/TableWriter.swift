@@ -18,6 +18,7 @@ final class TableWriter: Service {
     var plan: Plan
     var batch = ChangeBatch()
     var refusals = ComplaintLimit()
+    var hearsay = ComplaintLimit()
     var reportedRefusedMarks: UInt64 = 0
 
     init(
@@ -110,9 +111,15 @@ final class TableWriter: Service {
   func apply(_ event: FlowEvent, at now: Moment, _ desk: inout Desk) -> FlowTable.Outcome {
     let outcome = desk.table.apply(
       event, at: now, localAddresses: desk.network.localAddresses, into: &desk.batch)
-    if outcome == .refusedFull {
+    switch outcome {
+    case .refusedFull:
       desk.refusals.report(
-        log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\(event.flow)"])
+        log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\\(event.flow)"])
+    case .notLocal:
+      desk.hearsay.report(
+        log, "a firefly tells of a flow that has no end on this host; it is not marked",
+        ["flow": "\\(event.flow)"])
+    case .started, .refreshed, .ended, .released, .unknownEnd: break
     }
     return outcome
   }

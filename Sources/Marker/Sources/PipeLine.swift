@@ -152,7 +152,7 @@ private struct FieldCursor {
 
 extension String {
   /// With control characters escaped: a line must not steer the terminal that shows the log.
-  fileprivate var printable: String {
+  var printable: String {
     var text = ""
     for scalar in unicodeScalars {
       if scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value) {
@@ -188,7 +188,7 @@ extension Span where Element == UInt8 {
   }
 
   /// Bytes that are not UTF-8 are shown as U+FFFD.
-  fileprivate func text(_ range: Range<Int>) -> String {
+  func text(_ range: Range<Int>) -> String {
     extracting(range).withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
   }
 }

@@ -17,6 +17,10 @@ struct FlowdGoConfiguration: Sendable {
   var sendsToCollector = false
   var collectorHost = "127.0.0.1"
   var collectorPort = Collector.defaultPort
+  /// Of plugins.firefly and plugins.fireflyp, which are one.
+  var listeningAddress = Address(ipv4: 0x7f00_0001)
+  var listeningPort = Collector.defaultPort
+  var receivers: [Collector] = []
 
   /// Whether a document is of flowd-go's kind, by the first key that either kind has.
   static func isMeant(by root: YAMLNode) -> Bool {

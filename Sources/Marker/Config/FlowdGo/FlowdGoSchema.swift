@@ -32,6 +32,13 @@ extension FlowdGoConfiguration {
       key("backends.firefly.collectorAddress", \.collectorHost, .text("a name or address")),
       key("backends.firefly.collectorPort", \.collectorPort, .port),
     ]
+    + ["firefly", "fireflyp"].flatMap { plugin in
+      [
+        key("plugins.\(plugin).bindAddress", \.listeningAddress, .bindAddress),
+        key("plugins.\(plugin).bindPort", \.listeningPort, .port),
+        key("plugins.\(plugin).fireflyReceivers", \.receivers, .list(of: .receiver)),
+      ]
+    }
     + ["experimentId", "experimentID"].map { key("plugins.perfsonar.\($0)", \.experiment, .experiment) }
     + ["activityId", "activityID"].map {
       key("plugins.perfsonar.\($0)", \.activity, .integer(0...63, "an activity"))
@@ -41,8 +48,12 @@ extension FlowdGoConfiguration {
   static let reasons: [(path: String, reason: String)] = [
     ("pidPath", "no file of its process number is kept; the service manager knows it"),
     ("workDir", "there is no working directory"),
-    ("plugins.firefly", "this version does not listen for fireflies"),
-    ("plugins.fireflyp", "this version does not listen for fireflies"),
+    ("plugins.firefly.bufferSize", "a datagram is read whole, whatever its size"),
+    ("plugins.firefly.deadline", "the listener waits for fireflies and for nothing else"),
+    ("plugins.firefly.hasSyslogHeader", "a firefly is read with a header and without"),
+    ("plugins.fireflyp.bufferSize", "a datagram is read whole, whatever its size"),
+    ("plugins.fireflyp.deadline", "the listener waits for fireflies and for nothing else"),
+    ("plugins.fireflyp.hasSyslogHeader", "a firefly is read with a header and without"),
     ("plugins.iperf3", "this version does not find flows by their ports"),
     ("plugins.namedPipe.maxReaders", "a pipe has one reader, which is fast enough"),
     ("plugins.namedPipe.buffSize", "lines are read whole, whatever their number"),
@@ -60,7 +71,6 @@ extension FlowdGoConfiguration {
   /// The keys of which `reasons` speaks, by the path that it has there.
   private static let ignored: [String: String] = {
     let keys: [String: [String]] = [
-      "plugins.firefly": listener, "plugins.fireflyp": listener,
       "plugins.iperf3": [
         "minSourcePort", "maxSourcePort", "minDestinationPort", "maxDestinationPort", "cgroupPath",
         "programPath",
@@ -83,10 +93,6 @@ extension FlowdGoConfiguration {
     }
     return ignored
   }()
-
-  private static let listener = [
-    "bindAddress", "bindPort", "bufferSize", "deadline", "hasSyslogHeader", "fireflyReceivers",
-  ]
 }
 
 extension ValueType where Value == UInt16 {
@@ -99,5 +105,47 @@ extension ValueType where Value == UInt16 {
     }
   } write: {
     "\($0)"
+  }
+}
+
+extension ValueType where Value == Address {
+  /// Go's nothing stands for all addresses.
+  fileprivate static let bindAddress = ValueType("an address of this host") { node throws(YAMLProblem) in
+    guard case .scalar(let text, _) = node.content else { throw node.expected("an address of this host") }
+    switch text {
+    case "": return .unspecified
+    case "localhost": return Address(ipv4: 0x7f00_0001)
+    default:
+      guard let address = Address(text) else { throw node.expected("an address of this host") }
+      return address
+    }
+  } write: {
+    YAMLText.scalar("\($0)")
+  }
+}
+
+extension ValueType where Value == Collector {
+  private struct Parts {
+    var host: String?
+    var port = Collector.defaultPort
+  }
+
+  private static let parts = Schema<Parts>([
+    .init("address") { node, parts throws(YAMLProblem) in
+      parts.host = try ValueType<String>.text("a name or address").read(node)
+    },
+    .init("port") { node, parts throws(YAMLProblem) in parts.port = try ValueType<UInt16>.port.read(node) },
+  ])
+
+  /// An entry of fireflyReceivers.
+  fileprivate static let receiver = ValueType("a section with address and port") { node throws(YAMLProblem) in
+    var read = Parts()
+    if let problem = parts.read(node, into: &read).problems.first { throw problem }
+    guard let host = read.host else { throw YAMLProblem(node.mark, "a receiver needs its address") }
+    do throws(CollectorError) { return try Collector(host: host, port: read.port) } catch {
+      throw YAMLProblem(node.mark, "\(error)")
+    }
+  } write: {
+    YAMLText.scalar("\($0)")
   }
 }

@@ -17,6 +17,7 @@ extension Configuration {
     takeMarker(said, reading)
     takePerfsonar(said, reading, &problems)
     takeFireflies(said, reading, &problems)
+    takeListener(said, reading)
     guard problems.isEmpty else { throw ConfigurationError(file, problems) }
 
     for (path, reason) in FlowdGoConfiguration.reasons {
@@ -149,5 +150,20 @@ extension Configuration {
     } catch {
       problems.append(YAMLProblem(mark ?? SourceMark(line: 1, column: 1), "backends.firefly: \(error)"))
     }
+  }
+
+  /// flowd-go listens where its plugin is named. Its receivers are collectors here.
+  private mutating func takeListener(_ said: FlowdGoConfiguration, _ reading: Reading) {
+    guard let mark = reading.places["plugins.firefly"] ?? reading.places["plugins.fireflyp"] else { return }
+    settings.listen.addresses = [Endpoint(said.listeningAddress, said.listeningPort)]
+    set(.file(line: mark.line), of: "listen.fireflies")
+    let receivers = ["firefly", "fireflyp"].compactMap { reading.places["plugins.\($0).fireflyReceivers"] }
+    guard let place = receivers.first, !said.receivers.isEmpty else { return }
+    settings.listen.relays = true
+    set(.file(line: place.line), of: "listen.relay")
+    for receiver in said.receivers where !settings.collectors.contains(receiver) {
+      settings.collectors.append(receiver)
+    }
+    set(.file(line: place.line), of: "fireflies.collectors")
   }
 }

@@ -50,6 +50,18 @@ extension Setting {
       "api.tokenFile", \.api.tokenFile, .optional(.path, none: "none"),
       "A file with the token that all other clients of the API need."),
     Setting(
+      "listen.fireflies", \.listen.addresses, .list(of: .listeningAddress),
+      "Mark flows of this host that fireflies of others tell of; they are heard at these UDP addresses.",
+      flag: "--listen"),
+    Setting(
+      "listen.from", \.listen.senders, .list(of: .network), "Whose fireflies are heard.",
+      flag: "--listen-from"),
+    Setting(
+      "listen.rate", \.listen.rate, .fireflyRate, "Fireflies of one sender that are heard in a second."),
+    Setting(
+      "listen.relay", \.listen.relays, .bool, "Send what is heard to the collectors, as it came.",
+      flag: "--relay"),
+    Setting(
       "fireflies.collectors", \.collectors, .list(of: .collector),
       "Where fireflies go besides the remote ends.",
       flag: "--collector"),

@@ -67,18 +67,6 @@ extension ValueType where Value == APIAddress {
   }
 }
 
-extension ValueType where Value == Network {
-  static let network = ValueType("a network such as 192.0.2.0/24 or 2001:db8::/32") {
-    node throws(YAMLProblem) in
-    guard let text = node.text else { throw node.expected("a network such as 192.0.2.0/24 or 2001:db8::/32") }
-    do throws(NetworkError) { return try Network(text: text) } catch {
-      throw YAMLProblem(node.mark, "\(text): \(error)")
-    }
-  } write: {
-    YAMLText.scalar("\($0)")
-  }
-}
-
 extension ValueType where Value == CodePointMap {
   /// The entries only; the preset is a setting of its own.
   static let codePointEntries = ValueType(
