@@ -6,29 +6,33 @@ import Testing
 struct HeardFirefliesTests {
   private func json(_ number: Int) -> [UInt8] { Array("{\"number\":\(number)}".utf8) }
 
+  private func isEcho(_ number: Int, _ heard: HeardFireflies, notes: Bool) -> Bool {
+    heard.isEcho(json(number).span, andNotes: notes)
+  }
+
   @Test func whatLeftIsKnownAgain() {
     let heard = HeardFireflies()
-    #expect(!heard.isEcho(json(0).span, andNotes: false))
+    #expect(!isEcho(0, heard, notes: false))
     // As many as may be under way at a time, none of which may push out another.
     for number in 0..<2000 { heard.note(json(number).span) }
-    for number in 0..<2000 { #expect(heard.isEcho(json(number).span, andNotes: false), "\(number)") }
-    for number in 2000..<4000 { #expect(!heard.isEcho(json(number).span, andNotes: false)) }
+    for number in 0..<2000 { #expect(isEcho(number, heard, notes: false), "\(number)") }
+    for number in 2000..<4000 { #expect(!isEcho(number, heard, notes: false)) }
   }
 
   @Test func whatIsRelayedIsKnownAgain() {
     let heard = HeardFireflies()
-    #expect(!heard.isEcho(json(1).span, andNotes: true))
-    #expect(heard.isEcho(json(1).span, andNotes: true))
-    #expect(!heard.isEcho(json(2).span, andNotes: false))
-    #expect(!heard.isEcho(json(2).span, andNotes: false), "it was not noted")
+    #expect(!isEcho(1, heard, notes: true))
+    #expect(isEcho(1, heard, notes: true))
+    #expect(!isEcho(2, heard, notes: false))
+    #expect(!isEcho(2, heard, notes: false), "it was not noted")
   }
 
   @Test func theOldestAreForgotten() {
     let heard = HeardFireflies()
     for number in 0..<300_000 { heard.note(json(number).span) }
-    let known = (0..<100_000).filter { heard.isEcho(json($0).span, andNotes: false) }.count
+    let known = (0..<100_000).filter { isEcho($0, heard, notes: false) }.count
     #expect(known < 100)
-    #expect(heard.isEcho(json(299_999).span, andNotes: false))
+    #expect(isEcho(299_999, heard, notes: false))
   }
 
   @Test func sendersOnLoopbackAreNobody() throws {
