@@ -22,6 +22,7 @@ public final class Emitter: Sendable {
   /// What only the sending thread works with.
   private struct Desk: ~Copyable {
     var encoder: FireflyEncoder
+    let enrichment: Enrichment
     var burst = Burst()
     var remoteEnds: RemoteEnds?
     /// The application named last, as most flows have the same.
@@ -30,6 +31,7 @@ public final class Emitter: Sendable {
 
     init(_ configuration: Configuration) {
       encoder = FireflyEncoder(host: configuration.host)
+      enrichment = configuration.enrichment
       if let remoteEnds = configuration.remoteEnds { self.remoteEnds = RemoteEnds(remoteEnds) }
     }
 
@@ -77,7 +79,8 @@ public final class Emitter: Sendable {
       for announcement in announcements {
         let application = desk.name(of: announcement.application, in: applications)
         do throws(Inexpressible) {
-          try desk.encoder.encode(announcement, application: application, at: now)
+          try desk.encoder.encode(
+            announcement, application: application, enrichment: desk.enrichment, at: now)
         } catch {
           desk.announced.inexpressible += 1
           continue

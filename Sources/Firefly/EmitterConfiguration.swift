@@ -18,8 +18,14 @@ extension Emitter {
     public var collectors: [Collector]
     /// nil: the remote ends get no fireflies.
     public var remoteEnds: RemoteEnds?
+    /// What fireflies tell of TCP connections.
+    public var enrichment: Enrichment
 
-    public init(host: String, collectors: [Collector] = [], remoteEnds: RemoteEnds? = RemoteEnds()) {
+    public init(
+      host: String, collectors: [Collector] = [], remoteEnds: RemoteEnds? = RemoteEnds(),
+      enrichment: Enrichment = .none
+    ) {
+      self.enrichment = enrichment
       self.host = host
       self.collectors = collectors
       self.remoteEnds = remoteEnds

@@ -1,5 +1,5 @@
 internal import CLinux
-public import Flow
+internal import Flow
 internal import Glibc
 
 /// Tells of TCP sockets of this namespace as they are destroyed, with their last counts. One thread uses it.
