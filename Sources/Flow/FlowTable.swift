@@ -69,6 +69,8 @@ public struct FlowTable: ~Copyable {
 
   public var count: Int { store.count }
 
+  public func has(_ key: FlowKey) -> Bool { store.position(of: key) != nil }
+
   public func flow(_ key: FlowKey) -> Flow? {
     store.position(of: key).map { store[$0] }
   }
@@ -213,9 +215,10 @@ public struct FlowTable: ~Copyable {
       start: event.startTime ?? now.wall, lastSeen: now.monotonic, counted: nil, base: nil, moved: nil)
     store.insert(flow)
     if let mark { batch.changes.append(ChangeBatch.Change(.mark, key, mark)) }
-    batch.announcements.append(
-      Announcement(
-        .start, key, orientation, flow.tag, application: flow.application, start: flow.start))
+    var announcement = Announcement(
+      .start, key, orientation, flow.tag, application: flow.application, start: flow.start)
+    announcement.mayHaveSocket = flow.mayHaveSocket
+    batch.announcements.append(announcement)
   }
 
   private mutating func refresh(

@@ -23,6 +23,9 @@ public struct SocketDescription {
   /// What the kernel tells of the connection; nil for UDP.
   public var tcpInfo: TCPInfo? { info.map { TCPInfo($0, congestion: congestion) } }
 
+  /// Payload bytes both ways; nil where the kernel does not count them.
+  public var bytes: SocketBytes? { info.flatMap { TCPInfo($0).bytes } }
+
   /// From a SOCK_DIAG_BY_FAMILY message.
   init?(_ payload: UnsafeRawBufferPointer, _ transport: TransportProtocol) {
     guard payload.count >= MemoryLayout<inet_diag_msg>.size else { return nil }

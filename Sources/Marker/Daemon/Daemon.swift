@@ -15,6 +15,8 @@ struct Daemon {
   private let pipes: PipeSource
   private let writer: TableWriter
   private let announcer: Announcer
+  /// Nil where the kernel cannot be asked for sockets.
+  private let sockets: SocketWatch?
   private let applications = ApplicationNames(own: "marker v\(Daemon.version)")
 
   /// Attaches and opens all that was asked for.
@@ -30,8 +32,10 @@ struct Daemon {
     for keeper in keepers { try keeper.path.markAll(settings.scope(plan)) }
     var random = SystemRandomNumberGenerator()
     let table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
+    let socketDesk = Self.socketDesk(log)
+    sockets = socketDesk?.watch
     let desk = TableWriter.Desk(
-      table: table, keepers: keepers, network: network, settings: settings, plan: plan)
+      table: table, keepers: keepers, network: network, sockets: socketDesk, settings: settings, plan: plan)
     writer = try TableWriter(desk, inbox: inbox, announcements: announcements, log: log)
 
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
@@ -59,6 +63,18 @@ struct Daemon {
       service: service, failureTerminationBehavior: .gracefullyShutdownGroup)
   }
 
+  /// Flows can do without their sockets.
+  private static func socketDesk(_ log: Logger) -> SocketDesk? {
+    let finding = SocketDiagnostics.finding()
+    do {
+      if finding.isYes { return try SocketDesk(log: log) }
+      log.warning("flows do not end with their sockets", metadata: ["reason": "\(finding)"])
+    } catch {
+      log.warning("flows do not end with their sockets", metadata: ["error": "\(error)"])
+    }
+    return nil
+  }
+
   private static func emitter(
     _ settings: Settings, _ applications: ApplicationNames, _ log: Logger
   ) throws(SystemError) -> Emitter {
@@ -66,7 +82,8 @@ struct Daemon {
       configuration: Emitter.Configuration(
         host: hostName, collectors: settings.collectors,
         remoteEnds: settings.announcesToRemoteEnds
-          ? Emitter.Configuration.RemoteEnds(port: settings.remotePort) : nil),
+          ? Emitter.Configuration.RemoteEnds(port: settings.remotePort) : nil,
+        enrichment: settings.enrichment),
       applications: applications, log: { event in log.notice("\(event)") })
   }
 
@@ -80,8 +97,9 @@ struct Daemon {
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: [
-          Self.service(announcer), Self.service(writer), Self.service(pipes),
-        ] + others.map(Self.service) + [Self.service(Readiness(log: log))],
+          Self.service(announcer), Self.service(writer),
+        ] + (sockets.map { [Self.service($0)] } ?? []) + [Self.service(pipes)]
+          + others.map(Self.service) + [Self.service(Readiness(log: log))],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
     try await group.run()
     log.info("stopped")

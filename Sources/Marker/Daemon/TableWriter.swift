@@ -14,6 +14,8 @@ final class TableWriter: Service {
     var keepers: [any PathKeeper]
     let network: NetworkKeeper
     var settings: Settings
+    /// Nil where the kernel cannot be asked for sockets.
+    let sockets: SocketDesk?
     /// Which path marks what.
     var plan: Plan
     var batch = ChangeBatch()
@@ -21,9 +23,10 @@ final class TableWriter: Service {
     var reportedRefusedMarks: UInt64 = 0
 
     init(
-      table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, settings: Settings,
-      plan: Plan
+      table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, sockets: SocketDesk?,
+      settings: Settings, plan: Plan
     ) {
+      self.sockets = sockets
       self.table = table
       self.keepers = keepers
       self.network = network
@@ -40,8 +43,8 @@ final class TableWriter: Service {
   /// Settings that are to be taken over.
   let reconfigurations: ReconfigurationBox
 
-  /// How often counters are read and silent flows looked for. Milliseconds.
-  private static let checkPeriod: Int64 = 30_000
+  /// How often counters are read and silent flows looked for, at most and at least. Milliseconds.
+  private static let (checkPeriod, shortestCheckPeriod): (Int64, Int64) = (30_000, 500)
 
   init(
     _ desk: consuming sending Desk, inbox: BoundedQueue<FlowEvent>, announcements: BoundedQueue<Announcement>,
@@ -69,9 +72,11 @@ final class TableWriter: Service {
   private func write(_ desk: inout Desk) {
     var events: ContiguousArray<FlowEvent> = []
     var nextCheck = MonotonicTime.now()
+    var pace = OngoingPace(at: nextCheck)
     var work = PendingWork(desk, inbox, reconfigurations)
     while true {
-      work.wait(desk, until: nextCheck)
+      let nextOngoing = pace.next(of: desk.table.count, period: desk.settings.ongoingPeriod)
+      work.wait(desk, until: nextOngoing.map { min($0, nextCheck) } ?? nextCheck)
       if work.network, desk.network.update() {
         for keeper in desk.keepers {
           keeper.interfacesChanged(desk.network.selected, gone: desk.network.gone)
@@ -88,15 +93,25 @@ final class TableWriter: Service {
       if now.monotonic >= nextCheck {
         readUsage(&desk, at: now)
         desk.table.age(at: now, into: &desk.batch)
-        nextCheck = now.monotonic.advanced(milliseconds: Self.checkPeriod)
+        nextCheck = now.monotonic.advanced(milliseconds: Self.checkPeriod(desk.settings))
       }
+      let due = pace.due(of: desk.table.count, period: desk.settings.ongoingPeriod, at: now.monotonic)
+      desk.table.announceOngoing(due, into: &desk.batch)
       if !isOpen { desk.table.endAll(at: now, into: &desk.batch) }
+      desk.sockets?.settle(&desk.table, &desk.batch, desk.settings, at: now)
       flush(&desk)
       if !isOpen {
         for keeper in desk.keepers { keeper.finish(successors: []) }
+        desk.sockets?.watch.facts.close()
         return
       }
     }
+  }
+
+  /// Ongoing fireflies tell what was last counted, so it has to be counted more often than they are sent.
+  private static func checkPeriod(_ settings: Settings) -> Int64 {
+    guard let period = settings.ongoingPeriod else { return checkPeriod }
+    return min(max(period / 2000, shortestCheckPeriod), checkPeriod)
   }
 
   private func apply(_ event: FlowEvent, at now: Moment, _ desk: inout Desk) {
