@@ -15,6 +15,10 @@ struct FlowdGoConfiguration: Sendable {
   var sendsToCollector = false
   var collectorHost = "127.0.0.1"
   var collectorPort = Collector.defaultPort
+  var enriches = false
+  var enrichment = Enrichment.lean
+  /// Milliseconds.
+  var enrichmentPeriod: Int64 = 1000
 
   /// Whether a document is of flowd-go's kind, by the first key that either kind has.
   static func isMeant(by root: YAMLNode) -> Bool {
