@@ -65,11 +65,13 @@ extension Enrichment {
     .init("maxPacingRate", .maximumPacingRate), .init("bytesAcked", .bytesAcked),
     .init("bytesRecv", .bytesReceived), .init("segsOut", .segmentsOut), .init("segsIn", .segmentsIn),
     .init("notsentBytes", .notSentBytes), .init("minRtt", .minimumRTT), .init("dataSegsIn", .dataSegmentsIn),
-    .init("dataSegsOut", .dataSegmentsOut), .init("deliveryRate", .deliveryRate), .init("busyTime", .busyTime),
+    .init("dataSegsOut", .dataSegmentsOut), .init("deliveryRate", .deliveryRate),
+    .init("busyTime", .busyTime),
     .init("rwndLimited", .receiveWindowLimited), .init("sndBufLimited", .sendBufferLimited),
     .init("delivered", .delivered), .init("deliveredCe", .deliveredCE), .init("bytesSent", .bytesSent),
     .init("bytesRetrans", .bytesRetransmitted), .init("dsAckDups", .duplicateSACKs),
-    .init("reordSeen", .reorderingSeen), .init("rcvOooPack", .receivedOutOfOrder), .init("sndWnd", .sendWindow),
+    .init("reordSeen", .reorderingSeen), .init("rcvOooPack", .receivedOutOfOrder),
+    .init("sndWnd", .sendWindow),
   ]
 
   /// Of the flat keys those that matter most.

@@ -22,7 +22,9 @@ extension ByteWriter {
     append(keys, info, zeroes: zeroes)
     info.withCongestion { name in
       // The kernel's names have nothing that JSON would have to escape; another's modules might.
-      guard !name.isEmpty, name.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != 0x22 && $0 != 0x5c }) else { return }
+      guard !name.isEmpty, name.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != 0x22 && $0 != 0x5c }) else {
+        return
+      }
       append(#","cong":{"algorithm":""#)
       for byte in name { append(byte) }
       append(#""}"#)

@@ -22,7 +22,9 @@ extension Announcement {
   /// with one direction only.
   public var transferred: Transferred {
     let (leaving, arriving): (UInt64?, UInt64?) =
-      if let moved { (moved.sent, moved.received) } else { (usage?.bytes, state == .end && usage != nil ? 0 : nil) }
+      if let moved { (moved.sent, moved.received) } else {
+        (usage?.bytes, state == .end && usage != nil ? 0 : nil)
+      }
     return switch orientation {
     case .outbound: Transferred(sent: leaving, received: arriving)
     case .inbound: Transferred(sent: arriving, received: leaving)

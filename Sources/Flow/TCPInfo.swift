@@ -34,7 +34,9 @@ public struct TCPInfo: Sendable {
   public init(_ bytes: UnsafeRawBufferPointer, congestion: UnsafeRawBufferPointer? = nil) {
     size = UInt8(min(bytes.count, Self.capacity))
     let count = Int(size)
-    withUnsafeMutableBytes(of: &words) { $0.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<count])) }
+    withUnsafeMutableBytes(of: &words) {
+      $0.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<count]))
+    }
     guard let congestion else { return }
     withUnsafeMutableBytes(of: &name) { name in
       for (index, byte) in congestion.prefix(name.count).enumerated() {

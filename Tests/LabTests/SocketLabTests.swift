@@ -82,7 +82,8 @@ private func wallClock() -> Double { Double(WallClockTime.now().microseconds) / 
     let pair = try VethPair()
     let flow = try Conversation.tcp(pair, ipv4: ipv4)
     try flow.transfer(1_000_000)
-    let inode = Int(try shell("stat -Lc %i /proc/\(getpid())/fd/\(flow.near.descriptor.raw)").filter(\.isNumber))
+    let inode = Int(
+      try shell("stat -Lc %i /proc/\(getpid())/fd/\(flow.near.descriptor.raw)").filter(\.isNumber))
     try pair.near.run {
       let dump = try SocketDump()
       let found = try #require(
@@ -115,7 +116,9 @@ private func wallClock() -> Double { Double(WallClockTime.now().microseconds) / 
       address.sin6_family = sa_family_t(AF_INET6)
       address.sin6_port = listener.local.port.bigEndian
       withUnsafeMutableBytes(of: &address.sin6_addr) {
-        $0.storeBytes(of: UInt64(0xffff_0000_0000 | UInt64(listener.local.address.ipv4 ?? 0)).bigEndian, toByteOffset: 8, as: UInt64.self)
+        $0.storeBytes(
+          of: UInt64(0xffff_0000_0000 | UInt64(listener.local.address.ipv4 ?? 0)).bigEndian, toByteOffset: 8,
+          as: UInt64.self)
       }
       let result = withUnsafePointer(to: &address) {
         $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
@@ -200,7 +203,8 @@ private func wallClock() -> Double { Double(WallClockTime.now().microseconds) / 
     // The socket is in another namespace: on the way through, as with a container.
     let flow = try Conversation.tcp(lab.pair)
     let routed = FlowKey(
-      local: Endpoint(try Conversation.address("2001:db8:9::1"), flow.key.local.port), remote: flow.key.remote,
+      local: Endpoint(try Conversation.address("2001:db8:9::1"), flow.key.local.port),
+      remote: flow.key.remote,
       transport: .tcp)
     try lab.marker.tell(lab.line("start", routed) + lab.line("start", flow.key))
     #expect(try lab.heard().count == 2)
@@ -217,7 +221,8 @@ private func wallClock() -> Double { Double(WallClockTime.now().microseconds) / 
     let datagrams = try Conversation.udp(lab.pair)
     let back = try Conversation.tcp(lab.pair)
     try lab.marker.tell(
-      lab.line("start", flow.key) + lab.line("start", datagrams.key) + lab.line("start", back.key, inbound: true))
+      lab.line("start", flow.key) + lab.line("start", datagrams.key)
+        + lab.line("start", back.key, inbound: true))
     _ = try lab.heard(quiet: 100)
     try flow.transfer(1_000_000)
     try back.transfer(500_000)
@@ -277,7 +282,10 @@ private func wallClock() -> Double { Double(WallClockTime.now().microseconds) / 
       var open: [LabSocket] = []
       var lines = ""
       for _ in 0..<400 {
-        let near = try LabSocket(.tcp, in: lab.pair.near, bound: Endpoint(try Conversation.address(near), 0))
+        // A port of its own each: the same one twice would be one flow that goes on.
+        let port = UInt16(20_000 + ports.count)
+        let near = try LabSocket(
+          .tcp, in: lab.pair.near, bound: Endpoint(try Conversation.address(near), port))
         try near.connect(to: listener.local)
         let accepted = try listener.accept()
         try near.send([UInt8](repeating: 1, count: 100))

@@ -68,7 +68,8 @@ final class SocketDesk {
         let info = socket.tcpInfo
         gone.append(
           Gone(
-            key: socket.key, bytes: info?.bytes, report: enriches ? info.map(TCPReport.init) : nil, time: now))
+            key: socket.key, bytes: info?.bytes, report: enriches ? info.map(TCPReport.init) : nil, time: now)
+        )
       }
       if !isComplete { watch.hurry() }
     } catch {
@@ -113,7 +114,8 @@ final class SocketDesk {
         // Its successor may have the same addresses and ports.
         guard info(of: socket.key) == nil else { continue }
         table.endWithSocket(
-          socket.key, socket.bytes, report: socket.report, at: socket.time.wall, now: socket.time, into: &batch)
+          socket.key, socket.bytes, report: socket.report, at: socket.time.wall, now: socket.time,
+          into: &batch)
       } else {
         table.note(socket.bytes, ofSocket: socket.key, at: socket.time)
       }

@@ -150,7 +150,9 @@ extension Configuration {
       return
     }
     settings.enrichment = said.enrichment
-    set(origin(reading, "backends.firefly.enrichmentMode", "backends.firefly.enrich"), of: "fireflies.enrichment")
+    set(
+      origin(reading, "backends.firefly.enrichmentMode", "backends.firefly.enrich"),
+      of: "fireflies.enrichment")
     guard let mark = reading.places["enrichers.period"] ?? reading.places["enrichers"] else { return }
     settings.ongoingPeriod = (said.enrichmentPeriod + 999) / 1000 * 1_000_000
     set(.file(line: mark.line), of: "fireflies.period")
