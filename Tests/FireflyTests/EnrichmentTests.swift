@@ -11,7 +11,7 @@ struct EnrichmentTests {
     var announcement = Announcement(.end, ipv6Key, .outbound, tag, start: started, end: ended)
     announcement.report = TCPReport(info)
     let text = try encode(announcement, application: application, enrichment: mode, host: host)
-    guard let start = text.range(of: #","netlink":"#) else { return "" }
+    guard let start = text.firstRange(of: #","netlink":"#) else { return "" }
     return String(text[start.upperBound...].dropLast())
   }
 
