@@ -3,7 +3,7 @@ import Glibc
 /// Name and body of each part, in the order in which they run.
 let parts: [(name: String, run: () throws -> Void)] = [
   ("program", benchProgram), ("traffic", benchTraffic), ("daemon", benchDaemon), ("api", benchAPI),
-  ("fireflies", benchFireflies), ("listener", benchListener),
+  ("fireflies", benchFireflies), ("listener", benchListener), ("sockets", benchSockets),
   ("nft", benchNFT), ("packets", benchPackets), ("throughput", benchThroughput),
 ]
 let wanted = Array(CommandLine.arguments.dropFirst())

@@ -26,6 +26,7 @@ public final class Emitter: Sendable {
   /// What only the sending thread works with.
   private struct Desk: ~Copyable {
     var encoder: FireflyEncoder
+    let enrichment: Enrichment
     var burst = Burst()
     /// Of flows that fireflies of others started.
     var hearsay = Burst()
@@ -37,6 +38,7 @@ public final class Emitter: Sendable {
 
     init(_ configuration: Configuration) {
       encoder = FireflyEncoder(host: configuration.host)
+      enrichment = configuration.enrichment
       if let remoteEnds = configuration.remoteEnds { self.remoteEnds = RemoteEnds(remoteEnds) }
     }
 
@@ -90,7 +92,8 @@ public final class Emitter: Sendable {
         }
         let application = desk.name(of: announcement.application, in: applications)
         do throws(Inexpressible) {
-          try desk.encoder.encode(announcement, application: application, at: now)
+          try desk.encoder.encode(
+            announcement, application: application, enrichment: desk.enrichment, at: now)
         } catch {
           desk.announced.inexpressible += 1
           continue

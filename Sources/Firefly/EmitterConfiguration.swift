@@ -18,6 +18,8 @@ extension Emitter {
     public var collectors: [Collector]
     /// nil: the remote ends get no fireflies.
     public var remoteEnds: RemoteEnds?
+    /// What fireflies tell of TCP connections.
+    public var enrichment: Enrichment
 
     /// What a listener hears, where there is one.
     public var heard: HeardFireflies?
@@ -27,8 +29,9 @@ extension Emitter {
 
     public init(
       host: String, collectors: [Collector] = [], remoteEnds: RemoteEnds? = RemoteEnds(),
-      heard: HeardFireflies? = nil, relays: Bool = false
+      enrichment: Enrichment = .none, heard: HeardFireflies? = nil, relays: Bool = false
     ) {
+      self.enrichment = enrichment
       self.host = host
       self.collectors = collectors
       self.remoteEnds = remoteEnds

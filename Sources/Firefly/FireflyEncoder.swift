@@ -12,6 +12,8 @@ public struct FireflyEncoder: ~Copyable {
   private let json: Int
   /// The bytes that all fireflies begin with, but for the timestamp.
   private let preamble: Int
+  /// Where an enrichment is written first, to see whether it fits.
+  private var scratch = ByteWriter(capacity: ByteWriter.enrichmentCapacity)
   /// The time that the header's timestamp shows.
   private var stamped: WallClockTime?
 
@@ -33,11 +35,12 @@ public struct FireflyEncoder: ~Copyable {
   ///   - application: Who runs the flow. Cut where the firefly would exceed `maximumSize`.
   ///   - transferred: Bytes moved so far, seen from the announced source, where more is known than
   ///     `announcement.usage`. A start never tells them.
+  ///   - enrichment: what to tell of the connection, where the announcement has a report. A start never does.
   ///   - now: The time of sending.
   /// - Throws: `Inexpressible`; the encoder then holds no firefly.
   public mutating func encode(
     _ announcement: Announcement, application: String,
-    transferred: Transferred? = nil, at now: WallClockTime
+    transferred: Transferred? = nil, enrichment: Enrichment = .none, at now: WallClockTime
   ) throws(Inexpressible) {
     writer.truncate(to: preamble)
     let flow = announcement.flow
@@ -47,6 +50,8 @@ public struct FireflyEncoder: ~Copyable {
     append(flow)
     if announcement.state != .start { append(transferred ?? announcement.transferred) }
     append(announcement.tag, application: application)
+    if announcement.state != .start, let info = announcement.report?.info { append(enrichment, info) }
+    writer.append(UInt8(ascii: "}"))
   }
 
   private static func check(_ flow: AnnouncedFlow) throws(Inexpressible) {
@@ -126,9 +131,24 @@ public struct FireflyEncoder: ~Copyable {
     writer.append(#","activity-id":"#)
     writer.append(decimal: UInt64(tag.activity))
     writer.append(#","application":""#)
-    let end: StaticString = #""}}"#
-    writer.append(jsonText: application, upTo: Self.maximumSize - end.utf8CodeUnitCount)
+    let end: StaticString = #""}"#
+    // The brace that closes the firefly needs room too.
+    writer.append(jsonText: application, upTo: Self.maximumSize - end.utf8CodeUnitCount - 1)
     writer.append(end)
+  }
+
+  /// Appends the enrichment, in its short form where there is no room for the other, or nothing.
+  private mutating func append(_ enrichment: Enrichment, _ info: TCPInfo) {
+    guard enrichment != .none else { return }
+    let key: StaticString = #","netlink":"#
+    for isShort in [false, true] {
+      scratch.truncate(to: 0)
+      scratch.append(enrichment, info, isShort: isShort)
+      guard writer.count + key.utf8CodeUnitCount + scratch.count + 1 <= Self.maximumSize else { continue }
+      writer.append(key)
+      writer.extend(scratch.count).update(from: scratch.start, count: scratch.count)
+      return
+    }
   }
 
   /// The bytes of the last firefly; none where there is none.

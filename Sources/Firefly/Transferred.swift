@@ -14,12 +14,20 @@ public struct Transferred: Hashable, Sendable {
 }
 
 extension Announcement {
-  /// What is known of the flow's bytes. This host counts what leaves it: the announced source sends that
-  /// if it is local, and receives it if it is remote.
+  /// What is known of the flow's bytes. The announced source sends what leaves this host if it is local, and receives
+  /// it if it is remote.
+  ///
+  /// A TCP socket here counts the payload both ways. Of other flows a path counts what leaves, with the headers of IP
+  /// and above; their end then has 0 for the direction that nobody counts, because collectors make nothing of an end
+  /// with one direction only.
   public var transferred: Transferred {
-    switch orientation {
-    case .outbound: Transferred(sent: usage?.bytes)
-    case .inbound: Transferred(received: usage?.bytes)
+    let (leaving, arriving): (UInt64?, UInt64?) =
+      if let moved { (moved.sent, moved.received) } else {
+        (usage?.bytes, state == .end && usage != nil ? 0 : nil)
+      }
+    return switch orientation {
+    case .outbound: Transferred(sent: leaving, received: arriving)
+    case .inbound: Transferred(sent: arriving, received: leaving)
     }
   }
 }

@@ -29,7 +29,7 @@ public struct MonotonicTime: Comparable, Hashable, Sendable {
 }
 
 /// Both clocks, read together.
-public struct Moment: Sendable {
+public struct Moment: Equatable, Sendable {
   public let wall: WallClockTime
   public let monotonic: MonotonicTime
 

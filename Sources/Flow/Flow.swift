@@ -17,10 +17,32 @@ public struct Flow: Sendable {
   public internal(set) var counted: Usage?
   /// What was counted before the mark was last taken away.
   var base: Usage?
+  /// What its socket had moved when it was last asked; nil for a flow without a socket here.
+  public internal(set) var moved: SocketBytes?
+  /// What dumps of this host's sockets said of it.
+  var sighting = Sighting.untold
 
   /// All that was counted; nil until it was counted.
   public var usage: Usage? {
     guard let base else { return counted }
     return Usage(packets: base.packets + (counted?.packets ?? 0), bytes: base.bytes + (counted?.bytes ?? 0))
   }
+}
+
+/// Whether a flow's socket is among this host's, as far as dumps of all of them have told.
+struct Sighting: Equatable, Sendable {
+  /// The number of the last dump that had it, or one of the words below.
+  let rawValue: UInt32
+
+  /// No dump has begun since the flow started.
+  static let untold = Sighting(rawValue: .max)
+  /// A dump ended that may have begun before the flow.
+  static let missedOnce = Sighting(rawValue: .max - 1)
+  /// It has none: it is routed, or in a container.
+  static let none = Sighting(rawValue: 0)
+
+  /// Seen in the dump of this number, from 1 on; numbers begin again after 2^31.
+  static func seen(in dump: UInt32) -> Sighting { Sighting(rawValue: dump % 0x7fff_ffff + 1) }
+
+  var isSeen: Bool { self != .untold && self != .missedOnce && self != .none }
 }

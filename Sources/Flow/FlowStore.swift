@@ -121,7 +121,7 @@ struct FlowStore: ~Copyable {
     }
   }
 
-  private func hash(_ key: FlowKey) -> UInt64 {
+  func hash(_ key: FlowKey) -> UInt64 {
     let ports =
       UInt64(key.local.port) << 32 | UInt64(key.remote.port) << 8 | UInt64(key.transport.rawValue)
     var hash = Self.fold(seed ^ key.local.address.low, 0x9e37_79b9_7f4a_7c15 ^ key.remote.address.low)

@@ -45,15 +45,22 @@ public struct FlowTable: ~Copyable {
     public var notLocal: UInt64 = 0
     /// Flows that the table ended itself because they fell silent.
     public var aged: UInt64 = 0
+    /// Flows that ended with their socket, whoever held them.
+    public var endedWithSocket: UInt64 = 0
     /// Starts and changes of tag whose tag has no mark: announced only.
     public var refusedMarks: UInt64 = 0
   }
 
   private var policy: MarkPolicy
   private var limits: Limits
-  private var store: FlowStore
+  var store: FlowStore
+  /// The place in the store at which the next ongoing flow is announced.
+  var cursor = 0
+  /// When the last dump of sockets began that was taken note of to its end.
+  var lastDump: Moment?
+  var lately = LateEnds()
   private var random: UInt64
-  public private(set) var counters = Counters()
+  public internal(set) var counters = Counters()
 
   /// - Parameter seed: random; it keys the hash and the flows' entropy.
   public init(policy: MarkPolicy, limits: Limits = Limits(), seed: UInt64) {
@@ -64,6 +71,8 @@ public struct FlowTable: ~Copyable {
   }
 
   public var count: Int { store.count }
+
+  public func has(_ key: FlowKey) -> Bool { store.position(of: key) != nil }
 
   public func flow(_ key: FlowKey) -> Flow? {
     store.position(of: key).map { store[$0] }
@@ -112,6 +121,8 @@ public struct FlowTable: ~Copyable {
       return .ended
     case (.end, nil):
       counters.unknownEnds += 1
+      // Its socket may have been quicker to tell than its source.
+      if lately.take(store.hash(key), at: now.monotonic) { return .unknownEnd }
       // With its start time known, the flow's whole life can still be told. Hearsay was told by its author, and telling
       // it again could come back as hearsay without end.
       if let start = event.startTime, !event.origin.isHearsay {
@@ -213,13 +224,13 @@ public struct FlowTable: ~Copyable {
     let flow = Flow(
       key: key, tag: event.tag, orientation: orientation, application: event.application,
       origin: event.origin, holders: Holders(event.origin), mark: mark,
-      start: event.startTime ?? now.wall, lastSeen: now.monotonic, counted: nil, base: nil)
+      start: event.startTime ?? now.wall, lastSeen: now.monotonic, counted: nil, base: nil, moved: nil)
     store.insert(flow)
     if let mark { batch.changes.append(ChangeBatch.Change(.mark, key, mark)) }
-    batch.announcements.append(
-      Announcement(
-        .start, key, orientation, flow.tag, from: flow.origin, application: flow.application,
-        start: flow.start))
+    var announcement = Announcement(
+      .start, key, orientation, flow.tag, from: flow.origin, application: flow.application, start: flow.start)
+    announcement.mayHaveSocket = flow.mayHaveSocket
+    batch.announcements.append(announcement)
   }
 
   private mutating func refresh(
@@ -253,7 +264,7 @@ public struct FlowTable: ~Copyable {
     }
   }
 
-  private mutating func end(
+  mutating func end(
     _ position: Int, at time: WallClockTime, into batch: inout ChangeBatch
   ) {
     let flow = store[position]
@@ -263,10 +274,12 @@ public struct FlowTable: ~Copyable {
       change = Int32(batch.changes.count)
       batch.changes.append(ChangeBatch.Change(.unmark, flow.key, mark))
     }
-    batch.announcements.append(
-      Announcement(
-        .end, flow.key, flow.orientation, flow.tag, from: flow.origin, application: flow.application,
-        start: flow.start, end: max(flow.start, time), usage: flow.usage, change: change, base: flow.base))
+    var announcement = Announcement(
+      .end, flow.key, flow.orientation, flow.tag, from: flow.origin, application: flow.application,
+      start: flow.start, end: max(flow.start, time), usage: flow.usage, change: change, base: flow.base)
+    announcement.moved = flow.moved
+    announcement.mayHaveSocket = flow.mayHaveSocket
+    batch.announcements.append(announcement)
   }
 
   /// - Parameters:

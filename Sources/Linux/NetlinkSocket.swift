@@ -62,6 +62,34 @@ public final class NetlinkSocket: Sendable {
     }
   }
 
+  /// Asks for one thing and hands out the answer: type and payload.
+  ///
+  /// - Throws: what the kernel answered instead.
+  public func request<Request>(
+    type: Int32, _ request: Request, _ body: (UInt16, UnsafeRawBufferPointer) -> Void
+  ) throws(SystemError) {
+    try send(type: UInt16(type), flags: UInt16(NLM_F_REQUEST), request)
+    _ = try receive(flags: 0) { header, payload throws(SystemError) -> DumpEnd? in
+      guard Int32(header.nlmsg_type) == NLMSG_ERROR else {
+        body(header.nlmsg_type, payload)
+        return nil
+      }
+      let code = payload.count >= 4 ? payload.loadUnaligned(as: Int32.self) : 0
+      if code != 0 { throw SystemError("netlink request", code: -code) }
+      return nil
+    }
+  }
+
+  /// Gives notifications more room than the host's default. Needs CAP_NET_ADMIN to be had in full.
+  ///
+  /// - Parameter size: bytes; the kernel doubles it for its own needs.
+  public func setReceiveBuffer(_ size: Int32) throws(SystemError) {
+    var size = size
+    let length = socklen_t(MemoryLayout<Int32>.size)
+    guard setsockopt(owner.raw, SOL_SOCKET, SO_RCVBUFFORCE, &size, length) != 0 else { return }
+    try system("setsockopt", "SO_RCVBUF") { setsockopt(owner.raw, SOL_SOCKET, SO_RCVBUF, &size, length) }
+  }
+
   private enum DumpEnd { case done, interrupted }
 
   private func receiveDump(_ body: (UInt16, UnsafeRawBufferPointer) -> Void) throws(SystemError) -> DumpEnd {
@@ -133,18 +161,25 @@ struct NetlinkAttributes {
 
   /// The value of an attribute, nil where the message has none of that type.
   subscript(_ type: Int) -> UnsafeRawBufferPointer? {
+    var found: UnsafeRawBufferPointer?
+    forEach { if $0 == type, found == nil { found = $1 } }
+    return found
+  }
+
+  /// Calls the body with each attribute's type and value.
+  @inline(__always)
+  func forEach(_ body: (Int, UnsafeRawBufferPointer) -> Void) {
     let header = MemoryLayout<rtattr>.size
     var offset = 0
     while offset + header <= bytes.count {
       let attribute = bytes.loadUnaligned(fromByteOffset: offset, as: rtattr.self)
       let length = Int(attribute.rta_len)
-      guard length >= header, offset + length <= bytes.count else { return nil }
+      guard length >= header, offset + length <= bytes.count else { return }
       // The two highest bits are flags: NLA_F_NESTED and NLA_F_NET_BYTEORDER.
-      if Int(attribute.rta_type & 0x3fff) == type {
-        return UnsafeRawBufferPointer(rebasing: bytes[offset + header..<offset + length])
-      }
+      body(
+        Int(attribute.rta_type & 0x3fff),
+        UnsafeRawBufferPointer(rebasing: bytes[offset + header..<offset + length]))
       offset += (length + 3) & ~3
     }
-    return nil
   }
 }

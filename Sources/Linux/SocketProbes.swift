@@ -1,4 +1,5 @@
 internal import CLinux
+internal import Flow
 internal import Glibc
 
 /// Asking the kernel about sockets (sock_diag(7)).
@@ -6,13 +7,8 @@ public enum SocketDiagnostics {
   /// Asks for the listening TCP sockets.
   public static func finding() -> Finding {
     .attempt(need: need) { () throws(SystemError) in
-      let socket = try NetlinkSocket(family: Int32(NETLINK_SOCK_DIAG))
-      var request = inet_diag_req_v2()
-      request.sdiag_family = UInt8(AF_INET6)
-      request.sdiag_protocol = UInt8(IPPROTO_TCP)
-      // TCP_LISTEN (include/net/tcp_states.h): few, however busy the host.
-      request.idiag_states = 1 << 10
-      try socket.dump(type: Int32(SOCK_DIAG_BY_FAMILY), request) { _, _ in }
+      // Few, however busy the host.
+      try SocketDump().forEach(.tcp, in: .listening) { _ in }
       return ""
     }
   }

@@ -36,7 +36,8 @@ struct FireflyEncoderTests {
       + #","end-time":"2026-01-15T09:12:33.499999+00:00"}"#
       + #","flow-id":{"afi":"ipv4","src-ip":"198.51.100.3","dst-ip":"192.0.2.44""#
       + #","protocol":"udp","src-port":1094,"dst-port":5001}"#
-      + #","usage":{"received":52428800}"#
+      // Of UDP nobody counts what arrives, and an end without both is worth nothing to collectors.
+      + #","usage":{"received":52428800,"sent":0}"#
       + #","context":{"experiment-id":2,"activity-id":10,"application":"marker 1.0"}}"#
     #expect(try encode(announcement) == expected)
   }

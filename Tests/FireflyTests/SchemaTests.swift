@@ -17,6 +17,18 @@ struct SchemaTests {
     }
   }
 
+  @Test(arguments: Enrichment.allCases, [FlowEvent.State.start, .ongoing, .end])
+  func enriched(mode: Enrichment, state: FlowEvent.State) throws {
+    for info in [longInfo, shortInfo] {
+      var announcement = Announcement(state, ipv6Key, .outbound, tag, start: started, end: ended)
+      announcement.report = TCPReport(info)
+      announcement.moved = SocketBytes(sent: 1, received: 2)
+      let text = try encode(announcement, enrichment: mode)
+      #expect(try Self.schema().violations(in: JSON(text)) == [])
+      #expect(text.contains(#""netlink":{"#) == (mode != .none && state != .start))
+    }
+  }
+
   /// The check itself: it finds what it should.
   @Test(arguments: [
     (#""state":"start""#, #""state":"end""#),

@@ -21,10 +21,12 @@ let tag = SciTag(packed: 2 << 6 | 10)
 
 func encode(
   _ announcement: Announcement, application: String = "marker 1.0", transferred: Transferred? = nil,
-  host: String = "se1.example.org", as format: FireflyFormat = .bare, at time: WallClockTime = now
+  enrichment: Enrichment = .none, host: String = "se1.example.org", as format: FireflyFormat = .bare,
+  at time: WallClockTime = now
 ) throws(Inexpressible) -> String {
   var encoder = FireflyEncoder(host: host)
-  try encoder.encode(announcement, application: application, transferred: transferred, at: time)
+  try encoder.encode(
+    announcement, application: application, transferred: transferred, enrichment: enrichment, at: time)
   return encoder.withBytes(as: format) { text($0) }
 }
 
@@ -32,4 +34,23 @@ func text(_ bytes: Span<UInt8>) -> String {
   var copy: [UInt8] = []
   for index in bytes.indices { copy.append(bytes[index]) }
   return String(validating: copy, as: UTF8.self) ?? "not UTF-8"
+}
+
+/// A connection of which every field is a large number, and one of which all but a few are zero.
+let longInfo = info { _ in 0xfe }
+let shortInfo = info { index in
+  switch index {
+  case 0: 1  // state: established
+  case 5: 3  // options: timestamps and SACK
+  case 69: 0x30  // rtt: 12,288 µs
+  case 77, 78: 1  // ssthresh: 65,792
+  default: 0
+  }
+}
+
+private func info(_ byte: (Int) -> UInt8) -> TCPInfo {
+  let bytes = (0..<TCPInfo.capacity).map(byte)
+  return bytes.withUnsafeBytes { info in
+    Array("cubic".utf8).withUnsafeBytes { TCPInfo(info, congestion: $0) }
+  }
 }

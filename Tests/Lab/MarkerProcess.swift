@@ -88,6 +88,14 @@ public final class MarkerProcess: Sendable {
     }
   }
 
+  /// Seconds of processor time that it has used, by all its threads.
+  public var processorTime: Double {
+    get throws(SystemError) {
+      // Fields 14 and 15 of stat(5) are in clock ticks, which are hundredths.
+      (Double(try shell("awk '{print $14 + $15}' /proc/\(pid)/stat").filter(\.isNumber)) ?? 0) / 100
+    }
+  }
+
   /// How many descriptors it has open.
   public var openDescriptors: Int {
     get throws(SystemError) { Int(try shell("ls /proc/\(pid)/fd | wc -l").filter(\.isNumber)) ?? 0 }

@@ -53,7 +53,8 @@ private struct Ear {
     try marker.tell("end \(line)")
     let end = try ear.fireflies()
     #expect(
-      end.count == 1 && end[0].contains(#""state":"end""#) && end[0].contains(#""usage":{"sent":51}"#),
+      end.count == 1 && end[0].contains(#""state":"end""#)
+        && end[0].contains(#""usage":{"received":0,"sent":51}"#),
       "\(end)")
     #expect(try labels(pair, flow) != [0x30038])
     #expect(marker.stop() == 0)

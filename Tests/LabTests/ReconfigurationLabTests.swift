@@ -24,7 +24,7 @@ import Testing
     let (plan, keepers) = try start.start()
     return TableWriter.Desk(
       table: FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: 7), keepers: keepers,
-      network: network, settings: settings, plan: plan)
+      network: network, sockets: nil, settings: settings, plan: plan)
   }
 
   /// From one way of marking to another while packets leave: each has the old mark or the new one, none has neither.

@@ -45,9 +45,12 @@ func configuration(_ text: String) throws -> Configuration {
           - {host: 192.0.2.1, port: 1, format: bare}
         remoteEnds: false
         remotePort: 10515
+        period: 5m
+        enrichment: compatible
       flows:
         max: 5_000
         idleTimeout: 90s
+        endWithSocket: false
       log:
         level: debug
       """
@@ -74,6 +77,7 @@ func configuration(_ text: String) throws -> Configuration {
         try Collector(host: "c.example.org"), try Collector(host: "2001:db8::1", port: 999),
         try Collector(host: "192.0.2.1", port: 1, format: .bare),
       ], announcesToRemoteEnds: false, remotePort: 10515,
+      ongoingPeriod: 300_000_000, enrichment: .compatible, endsWithSocket: false,
       limits: FlowTable.Limits(maxFlows: 5000, idleTimeout: 90_000_000), logLevel: .debug)
     let read = try configuration(text)
     #expect(read.settings == want)

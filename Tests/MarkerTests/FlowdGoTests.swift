@@ -24,11 +24,11 @@ import Testing
     let read = try fixture("flowd-go-iperf3.yaml")
     #expect(
       read.settings
-        == Settings(collectors: [try Collector(host: "2001:720:420:c002::a", port: 10515)]))
+        == Settings(
+          collectors: [try Collector(host: "2001:720:420:c002::a", port: 10515)], ongoingPeriod: nil))
     #expect(
       warned(read) == [
-        "20 backends.firefly.prependSyslog", "24 backends.firefly.enrich",
-        "25 backends.firefly.enrichmentMode",
+        "20 backends.firefly.prependSyslog", "25 backends.firefly.enrichmentMode",
         "26 backends.firefly.stun", "0 no",
       ])
   }
@@ -50,13 +50,14 @@ import Testing
         == Settings(
           interfaces: InterfaceSelection(names: ["eth0", "eth1"]),
           markAll: try SciTag(experiment: 2, activity: 2),
-          pipes: [], collectors: [try Collector(host: "global.scitags.org")]))
+          pipes: [], collectors: [try Collector(host: "global.scitags.org")], ongoingPeriod: 60_000_000,
+          enrichment: .lean))
     #expect(
       warned(read) == [
-        "11 backends.firefly.prependSyslog", "12 backends.firefly.enrich",
-        "16 backends.marker.forceHookRemoval",
-        "18 enrichers",
+        "11 backends.firefly.prependSyslog", "16 backends.marker.forceHookRemoval",
+        "20 enrichers.netlink", "21 enrichers.skops",
       ])
+    #expect(read.origin(of: "fireflies.period") == .file(line: 19))
     #expect(read.origin(of: "pipes") == .flowdGo && read.origin(of: "interfaces") == .file(line: 14))
   }
 
@@ -103,12 +104,25 @@ import Testing
           ]),
           listen: Listening(addresses: [Endpoint(.unspecified, 10514)], relays: true),
           collectors: [try Collector(host: "a.example.org"), try Collector(host: "2001:db8::9")],
-          remotePort: 10515))
+          remotePort: 10515, ongoingPeriod: nil))
     let reasons = FlowdGoConfiguration.reasons.map(\.path)
     let unused =
-      ["collectorAddress", "collectorPort"].map { "backends.firefly.\($0)" } + ["listen.fireflies"]
+      ["collectorAddress", "collectorPort", "enrichmentMode"].map { "backends.firefly.\($0)" }
+      + ["enrichers.period", "listen.fireflies"]
     #expect(Set(warned(read).map { String($0.drop { $0 != " " }.dropFirst()) }) == Set(reasons + unused))
     #expect(Set(warned(read)).count == warned(read).count, "each once")
+    #expect(try configuration(read.ownText).settings == read.settings)
+  }
+
+  @Test(arguments: [
+    ("enrich: true", "", Enrichment.lean, 60_000_000 as Int64?),
+    ("enrich: true, enrichmentMode: compatible", "enrichers: {netlink: {}}", .compatible, 1_000_000),
+    ("enrich: true, enrichmentMode: \"\"", "enrichers: {period: 1500, netlink: {}}", .full, 2_000_000),
+    ("enrich: false, enrichmentMode: lean", "enrichers: {period: 1500, netlink: {}}", .none, nil),
+  ])
+  func enrichment(firefly: String, enrichers: String, mode: Enrichment, period: Int64?) throws {
+    let read = try configuration("backends:\n  firefly: {\(firefly)}\n\(enrichers)\n")
+    #expect(read.settings.enrichment == mode && read.settings.ongoingPeriod == period)
     #expect(try configuration(read.ownText).settings == read.settings)
   }
 
@@ -121,7 +135,7 @@ import Testing
   @Test func emptySectionsAndKeysSayNothing() throws {
     let read = try configuration(
       "plugins:\n  namedPipe:\nbackends:\n  marker:\n  firefly: {destinationPort: }\n")
-    #expect(read.settings == Settings(pipes: []))
+    #expect(read.settings == Settings(pipes: [], ongoingPeriod: nil))
     let marked = try configuration("backends:\n  marker: {}\n")
     #expect(
       marked.settings

@@ -20,6 +20,8 @@ struct Daemon {
   private let heard = HeardFireflies()
   private let writer: TableWriter
   private let announcer: Announcer
+  /// Nil where the kernel cannot be asked for sockets.
+  private let sockets: SocketWatch?
   private let applications = ApplicationNames(own: "marker v\(Daemon.version)")
 
   /// Attaches and opens all that was asked for.
@@ -35,8 +37,10 @@ struct Daemon {
     for keeper in keepers { try keeper.path.markAll(settings.scope(plan)) }
     var random = SystemRandomNumberGenerator()
     let table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
+    let socketDesk = Self.socketDesk(log)
+    sockets = socketDesk?.watch
     let desk = TableWriter.Desk(
-      table: table, keepers: keepers, network: network, settings: settings, plan: plan)
+      table: table, keepers: keepers, network: network, sockets: socketDesk, settings: settings, plan: plan)
     let requests = try TableRequests()
     writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, log: log)
 
@@ -82,6 +86,18 @@ struct Daemon {
       service: service, failureTerminationBehavior: .gracefullyShutdownGroup)
   }
 
+  /// Flows can do without their sockets.
+  private static func socketDesk(_ log: Logger) -> SocketDesk? {
+    let finding = SocketDiagnostics.finding()
+    do {
+      if finding.isYes { return try SocketDesk(log: log) }
+      log.warning("flows do not end with their sockets", metadata: ["reason": "\(finding)"])
+    } catch {
+      log.warning("flows do not end with their sockets", metadata: ["error": "\(error)"])
+    }
+    return nil
+  }
+
   private static func emitter(
     _ settings: Settings, _ applications: ApplicationNames, _ heard: HeardFireflies, _ log: Logger
   ) throws(SystemError) -> Emitter {
@@ -90,6 +106,7 @@ struct Daemon {
         host: hostName, collectors: settings.collectors,
         remoteEnds: settings.announcesToRemoteEnds
           ? Emitter.Configuration.RemoteEnds(port: settings.remotePort) : nil,
+        enrichment: settings.enrichment,
         heard: settings.listen.isOn ? heard : nil, relays: settings.listen.isOn && settings.listen.relays),
       applications: applications, log: { event in log.notice("\(event)") })
   }
@@ -104,8 +121,9 @@ struct Daemon {
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: [
-          Self.service(announcer), Self.service(relay), Self.service(writer), Self.service(pipes),
-          Self.service(listener), Self.service(api),
+          Self.service(announcer), Self.service(relay), Self.service(writer),
+        ] + (sockets.map { [Self.service($0)] } ?? []) + [
+          Self.service(pipes), Self.service(listener), Self.service(api),
         ] + others.map(Self.service) + [Self.service(Readiness(log: log))],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
     try await group.run()

@@ -11,6 +11,15 @@ struct PendingWork {
   /// When each keeper is to be tended next, nil for keepers without a period.
   private var due: [MonotonicTime?]
 
+  /// The place of the descriptor that tells of closed sockets.
+  private var endsPlace: Int?
+  private var endsDescriptor: Int32 = -1
+  private var nextEnds = MonotonicTime(nanoseconds: 0)
+
+  /// On a host whose sockets come and go all the time the writer would be woken for each; it looks at them together.
+  /// Milliseconds.
+  private static let endsPause: Int64 = 2
+
   /// Interfaces, addresses or routes may have changed.
   private(set) var network = false
   /// The keepers that are to be tended, by their places on the desk.
@@ -23,6 +32,14 @@ struct PendingWork {
     descriptors = [
       inbox.descriptor, desk.network.descriptor, reconfigurations.descriptor, requests.descriptor,
     ].map(Self.watch)
+    if let sockets = desk.sockets {
+      descriptors.append(Self.watch(sockets.watch.facts.descriptor))
+      if let ends = sockets.endsDescriptor {
+        endsPlace = descriptors.count
+        endsDescriptor = ends
+        descriptors.append(Self.watch(ends))
+      }
+    }
     due = []
     let now = MonotonicTime.now()
     for keeper in desk.keepers {
@@ -39,13 +56,22 @@ struct PendingWork {
   /// Waits until there is something to do, or it is the time given.
   mutating func wait(_ desk: borrowing TableWriter.Desk, until check: MonotonicTime) {
     let start = MonotonicTime.now()
-    let next = due.compactMap(\.self).reduce(check, min)
+    var next = due.compactMap(\.self).reduce(check, min)
+    if let endsPlace {
+      let isPaused = start < nextEnds
+      // poll passes over negative descriptors.
+      descriptors[endsPlace].fd = isPaused ? -1 : endsDescriptor
+      if isPaused { next = min(next, nextEnds) }
+    }
     // Rounded up: waking a moment too early would go round for nothing.
     let milliseconds = next.microseconds(since: start) / 1000 + 1
     for index in descriptors.indices { descriptors[index].revents = 0 }
     _ = poll(&descriptors, nfds_t(descriptors.count), next <= start ? 0 : Int32(clamping: milliseconds))
 
     let now = MonotonicTime.now()
+    if let endsPlace, descriptors[endsPlace].revents != 0 {
+      nextEnds = now.advanced(milliseconds: Self.endsPause)
+    }
     network = descriptors[1].revents != 0
     keepers.removeAll(keepingCapacity: true)
     for (index, keeper) in desk.keepers.enumerated() {

@@ -25,13 +25,19 @@ struct Settings: Equatable, Sendable {
   var collectors: [Collector] = []
   var announcesToRemoteEnds = true
   var remotePort = Collector.defaultPort
+  /// How often a flow that goes on is announced, microseconds; nil for never.
+  var ongoingPeriod: Int64? = 60_000_000
+  /// What fireflies tell of TCP connections.
+  var enrichment = Enrichment.none
+  /// A TCP flow ends with its socket, whoever holds it.
+  var endsWithSocket = true
   var limits = FlowTable.Limits()
   var logLevel = Logger.Level.info
 
   /// Whether fireflies go where they did.
   func announcesLike(_ other: Settings) -> Bool {
     collectors == other.collectors && announcesToRemoteEnds == other.announcesToRemoteEnds
-      && remotePort == other.remotePort && listen.isOn == other.listen.isOn
+      && remotePort == other.remotePort && enrichment == other.enrichment && listen.isOn == other.listen.isOn
       && listen.relays == other.listen.relays
   }
 }

@@ -14,6 +14,8 @@ final class TableWriter: Service {
     var keepers: [any PathKeeper]
     let network: NetworkKeeper
     var settings: Settings
+    /// Nil where the kernel cannot be asked for sockets.
+    let sockets: SocketDesk?
     /// Which path marks what.
     var plan: Plan
     var batch = ChangeBatch()
@@ -22,9 +24,10 @@ final class TableWriter: Service {
     var reportedRefusedMarks: UInt64 = 0
 
     init(
-      table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, settings: Settings,
-      plan: Plan
+      table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, sockets: SocketDesk?,
+      settings: Settings, plan: Plan
     ) {
+      self.sockets = sockets
       self.table = table
       self.keepers = keepers
       self.network = network
@@ -43,8 +46,8 @@ final class TableWriter: Service {
   /// What others ask.
   private let requests: TableRequests
 
-  /// How often counters are read and silent flows looked for. Milliseconds.
-  private static let checkPeriod: Int64 = 30_000
+  /// How often counters are read and silent flows looked for, at most and at least. Milliseconds.
+  private static let (checkPeriod, shortestCheckPeriod): (Int64, Int64) = (30_000, 500)
 
   init(
     _ desk: consuming sending Desk, inbox: BoundedQueue<FlowEvent>, requests: TableRequests,
@@ -75,9 +78,11 @@ final class TableWriter: Service {
     var events: ContiguousArray<FlowEvent> = []
     var asked: ContiguousArray<TableRequest> = []
     var nextCheck = MonotonicTime.now()
+    var pace = OngoingPace(at: nextCheck)
     var work = PendingWork(desk, inbox, reconfigurations, requests)
     while true {
-      work.wait(desk, until: nextCheck)
+      let nextOngoing = pace.next(of: desk.table.count, period: desk.settings.ongoingPeriod)
+      work.wait(desk, until: nextOngoing.map { min($0, nextCheck) } ?? nextCheck)
       if work.network, desk.network.update() {
         for keeper in desk.keepers {
           keeper.interfacesChanged(desk.network.selected, gone: desk.network.gone)
@@ -96,15 +101,25 @@ final class TableWriter: Service {
       if now.monotonic >= nextCheck {
         readUsage(&desk, at: now)
         desk.table.age(at: now, into: &desk.batch)
-        nextCheck = now.monotonic.advanced(milliseconds: Self.checkPeriod)
+        nextCheck = now.monotonic.advanced(milliseconds: Self.checkPeriod(desk.settings))
       }
+      let due = pace.due(of: desk.table.count, period: desk.settings.ongoingPeriod, at: now.monotonic)
+      desk.table.announceOngoing(due, into: &desk.batch)
       if !isOpen { desk.table.endAll(at: now, into: &desk.batch) }
+      desk.sockets?.settle(&desk.table, &desk.batch, desk.settings, at: now)
       flush(&desk)
       if !isOpen {
         for keeper in desk.keepers { keeper.finish(successors: []) }
+        desk.sockets?.watch.facts.close()
         return
       }
     }
+  }
+
+  /// Ongoing fireflies tell what was last counted, so it has to be counted more often than they are sent.
+  private static func checkPeriod(_ settings: Settings) -> Int64 {
+    guard let period = settings.ongoingPeriod else { return checkPeriod }
+    return min(max(period / 2000, shortestCheckPeriod), checkPeriod)
   }
 
   @discardableResult
@@ -114,11 +129,11 @@ final class TableWriter: Service {
     switch outcome {
     case .refusedFull:
       desk.refusals.report(
-        log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\\(event.flow)"])
+        log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\(event.flow)"])
     case .notLocal:
       desk.hearsay.report(
         log, "a firefly tells of a flow that has no end on this host; it is not marked",
-        ["flow": "\\(event.flow)"])
+        ["flow": "\(event.flow)"])
     case .started, .refreshed, .ended, .released, .unknownEnd: break
     }
     return outcome

@@ -21,6 +21,10 @@ struct FlowdGoConfiguration: Sendable {
   var listeningAddress = Address(ipv4: 0x7f00_0001)
   var listeningPort = Collector.defaultPort
   var receivers: [Collector] = []
+  var enriches = false
+  var enrichment = Enrichment.lean
+  /// Milliseconds.
+  var enrichmentPeriod: Int64 = 1000
 
   /// Whether a document is of flowd-go's kind, by the first key that either kind has.
   static func isMeant(by root: YAMLNode) -> Bool {

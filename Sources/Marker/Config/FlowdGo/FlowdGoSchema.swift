@@ -31,6 +31,9 @@ extension FlowdGoConfiguration {
       key("backends.firefly.sendToCollector", \.sendsToCollector, .bool),
       key("backends.firefly.collectorAddress", \.collectorHost, .text("a name or address")),
       key("backends.firefly.collectorPort", \.collectorPort, .port),
+      key("backends.firefly.enrich", \.enriches, .bool),
+      key("backends.firefly.enrichmentMode", \.enrichment, .flowdGoMode),
+      key("enrichers.period", \.enrichmentPeriod, .integer(1...86_400_000, "milliseconds")),
     ]
     + ["firefly", "fireflyp"].flatMap { plugin in
       [
@@ -61,11 +64,10 @@ extension FlowdGoConfiguration {
     ("backends.marker.programPath", "the BPF programs are built in"),
     ("backends.marker.debugMode", "there is no debugging program; use --log-level debug"),
     ("backends.marker.forceHookRemoval", "others' hooks are never removed, and need not be"),
-    ("backends.firefly.enrich", "this version sends no periodic fireflies"),
-    ("backends.firefly.enrichmentMode", "this version sends no periodic fireflies"),
     ("backends.firefly.stun", "addresses are announced as the flow has them"),
     ("backends.prometheus", "this version exports no metrics"),
-    ("enrichers", "this version adds no TCP metrics to fireflies"),
+    ("enrichers.netlink", "every TCP socket is asked for, with all that the kernel tells"),
+    ("enrichers.skops", "TCP metrics come from netlink alone, which has the same"),
   ]
 
   /// The keys of which `reasons` speaks, by the path that it has there.
@@ -78,10 +80,8 @@ extension FlowdGoConfiguration {
       ],
       "backends.firefly.stun": ["manualMapping", "stunServers"],
       "backends.prometheus": ["log", "bindAddress", "netlinkPort", "skopsPort"],
-      "enrichers": [
-        "period", "netlink.protocol", "netlink.ext", "netlink.state", "skops.cgroupPath", "skops.programPath",
-        "skops.debugMode", "skops.strategy",
-      ],
+      "enrichers.netlink": ["protocol", "ext", "state"],
+      "enrichers.skops": ["cgroupPath", "programPath", "debugMode", "strategy"],
     ]
     var ignored: [String: String] = [:]
     for (path, _) in reasons {
@@ -147,5 +147,16 @@ extension ValueType where Value == Collector {
     }
   } write: {
     YAMLText.scalar("\($0)")
+  }
+}
+
+extension ValueType where Value == Enrichment {
+  /// Any mode that flowd-go does not know means all that there is, to flowd-go as well; an empty one is how it is asked
+  /// for.
+  fileprivate static let flowdGoMode = ValueType("lean, compatible or \"\"") { node throws(YAMLProblem) in
+    guard let text = node.text else { throw node.expected("lean, compatible or \"\"") }
+    return text.isEmpty ? .full : try ValueType.word([.lean, .compatible]).read(node)
+  } write: {
+    YAMLText.scalar($0 == .full ? "" : $0.rawValue)
   }
 }

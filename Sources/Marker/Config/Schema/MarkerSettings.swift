@@ -71,11 +71,20 @@ extension Setting {
     Setting(
       "fireflies.remotePort", \.remotePort, .port, "The UDP port at the remote ends."),
     Setting(
+      "fireflies.period", \.ongoingPeriod, .fireflyPeriod,
+      "How often a flow that goes on is announced, its turns spread over the period."),
+    Setting(
+      "fireflies.enrichment", \.enrichment, .word(),
+      "What ongoing and end fireflies tell of TCP connections; see [below](#tcp-in-fireflies)."),
+    Setting(
       "flows.max", \.limits.maxFlows, .maxFlows,
       "The most flows at a time; further ones are refused until others end.", flag: "--max-flows"),
     Setting(
       "flows.idleTimeout", \.limits.idleTimeout, .idleTimeout,
       "A flow that sends nothing for this long has ended.", flag: "--idle-timeout"),
+    Setting(
+      "flows.endWithSocket", \.endsWithSocket, .bool,
+      "A TCP flow whose socket on this host closes has ended, whether its source says so or not."),
     Setting("log.level", \.logLevel, .word(), "How much is logged.", flag: "--log-level"),
   ]
 

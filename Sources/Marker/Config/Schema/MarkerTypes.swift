@@ -24,6 +24,18 @@ extension ValueType where Value == Int64 {
   static let idleTimeout = duration(upTo: 31_536_000)
 }
 
+extension ValueType where Value == Int64? {
+  /// Nil for never, which 0 means too.
+  static let fireflyPeriod: ValueType = {
+    let type = ValueType.optional(ValueType<Int64>.duration(upTo: 86_400), none: "none")
+    return ValueType(type.form) { node throws(YAMLProblem) in
+      node.plain == "0" ? nil : try type.read(node)
+    } write: {
+      type.write($0)
+    }
+  }()
+}
+
 extension ValueType where Value == SciTag {
   static let tag = ValueType("experiment/activity, by number or name, such as atlas/perfsonar or 2/1") {
     node throws(YAMLProblem) in

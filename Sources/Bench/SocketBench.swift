@@ -1,0 +1,101 @@
+import Flow
+import Glibc
+import Lab
+import Linux
+
+private let near = Address(high: 0x2001_0db8 << 32, low: 1)
+private let far = Address(high: 0x2001_0db8 << 32, low: 2)
+
+/// What it costs to look at sockets, and the daemon that watches very many.
+func benchSockets() throws {
+  print("sockets")
+  let count = 50_000
+  var limit = rlimit(rlim_cur: rlim_t(2 * count + 1000), rlim_max: rlim_t(2 * count + 1000))
+  guard setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+    throw SystemError("setrlimit", "RLIMIT_NOFILE")
+  }
+  let pair = try VethPair()
+  let connections = try Connections(pair, count)
+  try benchDumps(pair, connections.keys)
+
+  for (what, options, quiet) in [
+    ("without fireflies", "", "period: none, remoteEnds: false"),
+    ("ongoing each minute, to one collector", "", "remoteEnds: false, collectors: [\"[2001:db8::2]\"]"),
+    (
+      "the same with TCP metrics", "",
+      "remoteEnds: false, collectors: [\"[2001:db8::2]\"], enrichment: compatible"
+    ),
+  ] {
+    let marker = try MarkerProcess(
+      "run --config CONFIG \(options)",
+      configuration: "interfaces: [near0]\npipes: [PIPE]\nfireflies: {\(quiet)}\n", in: pair.near)
+    let empty = try marker.residentKilobytes
+    try marker.tell(
+      connections.keys.map {
+        "start tcp \($0.local.address) \($0.local.port) \($0.remote.address) \($0.remote.port) 2 17\n"
+      }.joined())
+    // The starts are announced, and the first dump is over.
+    sleep(35)
+    let before = try marker.processorTime
+    let begin = MonotonicTime.now()
+    sleep(60)
+    let seconds = Double(MonotonicTime.now().microseconds(since: begin)) / 1e6
+    let share = (try marker.processorTime - before) / seconds * 100
+    report(
+      "\(count) idle flows with sockets, \(what)", "\(fixed(share, 2)) % of a processor", goal: "<= 1 %")
+    let bytes = Double(try marker.residentKilobytes - empty) * 1024 / Double(count)
+    report("  resident memory for each", "\(fixed(bytes, 0)) bytes", goal: "<= 250")
+    _ = marker.stop()
+  }
+}
+
+private func benchDumps(_ pair: VethPair, _ keys: [FlowKey]) throws {
+  var (whole, one) = (Figures(), Figures())
+  try pair.near.run { () throws(SystemError) in
+    let dump = try SocketDump()
+    for _ in 0..<9 {
+      var (seen, bytes) = (0, 0 as UInt64)
+      let begin = MonotonicTime.now()
+      try dump.forEach(.tcp) {
+        seen += 1
+        bytes &+= $0.bytes?.received ?? 0
+      }
+      whole.add(Double(MonotonicTime.now().microseconds(since: begin)) / 1000)
+      guard seen == keys.count else { throw SystemError("a dump has \(seen) sockets", code: EIO) }
+      let start = MonotonicTime.now()
+      for key in keys.prefix(10_000) {
+        guard try dump.one(key, { $0.tcpInfo?.bytes }) != nil else {
+          throw SystemError("no socket", "\(key)", code: ENOENT)
+        }
+      }
+      one.add(Double(MonotonicTime.now().microseconds(since: start)) / 10_000)
+    }
+  }
+  report("a dump of \(keys.count) TCP sockets", whole.text("ms"))
+  report("one socket by its addresses and ports", one.text("us", digits: 2))
+}
+
+/// Idle TCP connections across a pair.
+private final class Connections {
+  let keys: [FlowKey]
+  private let sockets: [LabSocket]
+
+  init(_ pair: VethPair, _ count: Int) throws(SystemError) {
+    var (keys, sockets): ([FlowKey], [LabSocket]) = ([], [])
+    let perListener = 25_000
+    for first in stride(from: 0, to: count, by: perListener) {
+      let listener = try LabSocket(.tcp, in: pair.far, bound: Endpoint(far, 0))
+      try listener.listen()
+      for number in first..<min(first + perListener, count) {
+        let port = UInt16(2000 + number)
+        let socket = try LabSocket(.tcp, in: pair.near, bound: Endpoint(near, port))
+        try socket.connect(to: listener.local)
+        sockets.append(socket)
+        sockets.append(try listener.accept())
+        keys.append(FlowKey(local: socket.local, remote: listener.local, transport: .tcp))
+      }
+    }
+    self.keys = keys
+    self.sockets = sockets
+  }
+}

@@ -1,0 +1,174 @@
+import Firefly
+import Flow
+import Linux
+import Logging
+
+/// What the table's writer does about sockets: it ends flows with them, and gives announcements what they tell. The
+/// writer's thread alone uses it.
+///
+/// Destroyed sockets are told of by the kernel at once and with their last counts; dumps find what notifications
+/// missed. A socket that is asked for alone costs a few microseconds, so what an announcement tells is always of the
+/// moment it is made, and nothing but the byte counts is kept meanwhile.
+final class SocketDesk {
+  let watch: SocketWatch
+  private let query: SocketDump
+  private let ends: SocketEnds?
+  private let log: Logger
+
+  /// A socket that is gone.
+  struct Gone {
+    let key: FlowKey
+    let bytes: SocketBytes?
+    let report: TCPReport?
+    let time: Moment
+  }
+  private var gone: ContiguousArray<Gone> = []
+  private var strangers = GoneStrangers()
+  private var facts: ContiguousArray<SocketFact> = []
+  private var missing: ContiguousArray<FlowKey> = []
+  /// The ends in a batch, by flow.
+  private var ending: [FlowKey: Int] = [:]
+
+  /// Dumps where the kernel tells of destroyed sockets, and where it does not. Milliseconds.
+  private static let (notifiedPeriod, unnotifiedPeriod): (Int64, Int64) = (30_000, 5_000)
+
+  /// - Throws: where the kernel cannot be asked for sockets.
+  init(log: Logger) throws(SystemError) {
+    self.log = log
+    query = try SocketDump()
+    do throws(SystemError) {
+      ends = try SocketEnds()
+    } catch {
+      log.info(
+        "the kernel does not tell of closed sockets; they are looked for", metadata: ["error": "\(error)"])
+      ends = nil
+    }
+    watch = try SocketWatch(
+      period: ends == nil ? Self.unnotifiedPeriod : Self.notifiedPeriod, log: log)
+  }
+
+  /// Readable while sockets were destroyed that nobody looked at.
+  var endsDescriptor: Int32? { ends?.descriptor }
+
+  /// Takes over what happened to sockets since the last call, and completes the batch's announcements. Events that came
+  /// meanwhile have to be applied already, so that the start of a flow is known before its socket's end.
+  func settle(_ table: inout FlowTable, _ batch: inout ChangeBatch, _ settings: Settings, at now: Moment) {
+    let enriches = settings.enrichment != .none
+    takeEnds(at: now, enriches)
+    takeFacts(&table, &batch, settings, at: now)
+    completeEarlier(&table, &batch, enriches, at: now)
+    endFlows(&table, &batch, settings)
+    watch.setHasFlows(table.count > 0)
+  }
+
+  private func takeEnds(at now: Moment, _ enriches: Bool) {
+    guard let ends else { return }
+    do {
+      let isComplete = try ends.take { socket in
+        let info = socket.tcpInfo
+        gone.append(
+          Gone(
+            key: socket.key, bytes: info?.bytes, report: enriches ? info.map(TCPReport.init) : nil, time: now)
+        )
+      }
+      if !isComplete { watch.hurry() }
+    } catch {
+      log.error("cannot read of closed sockets", metadata: ["error": "\(error)"])
+    }
+  }
+
+  /// Asks for the sockets of the flows that are announced.
+  private func completeEarlier(
+    _ table: inout FlowTable, _ batch: inout ChangeBatch, _ enriches: Bool, at now: Moment
+  ) {
+    ending.removeAll(keepingCapacity: true)
+    // Flows that end below have their announcements behind these, complete.
+    for index in batch.announcements.indices where batch.announcements[index].mayHaveSocket {
+      let key = batch.announcements[index].key
+      if batch.announcements[index].state == .start {
+        if let stranger = strangers.take(key, at: now.monotonic) { gone.append(stranger) }
+        continue
+      }
+      if let info = info(of: key) {
+        if let bytes = info.bytes {
+          batch.announcements[index].moved = bytes
+          table.note(bytes, ofSocket: key, at: now)
+        }
+        if enriches { batch.announcements[index].report = TCPReport(info) }
+      } else if batch.announcements[index].state == .end {
+        ending[key] = index
+      }
+    }
+    // A socket that closed just now may not have been told of yet.
+    if !ending.isEmpty { takeEnds(at: now, enriches) }
+  }
+
+  private func endFlows(_ table: inout FlowTable, _ batch: inout ChangeBatch, _ settings: Settings) {
+    for socket in gone {
+      if let index = ending[socket.key] {
+        batch.announcements[index].moved = socket.bytes ?? batch.announcements[index].moved
+        batch.announcements[index].report = socket.report
+      } else if !table.has(socket.key) {
+        strangers.insert(socket)
+      } else if settings.endsWithSocket {
+        // Its successor may have the same addresses and ports.
+        guard info(of: socket.key) == nil else { continue }
+        table.endWithSocket(
+          socket.key, socket.bytes, report: socket.report, at: socket.time.wall, now: socket.time,
+          into: &batch)
+      } else {
+        table.note(socket.bytes, ofSocket: socket.key, at: socket.time)
+      }
+    }
+    gone.removeAll(keepingCapacity: true)
+  }
+
+  private func takeFacts(
+    _ table: inout FlowTable, _ batch: inout ChangeBatch, _ settings: Settings, at now: Moment
+  ) {
+    guard watch.facts.take(into: &facts) else { return }
+    for fact in facts {
+      switch fact {
+      case .seen(let key, let bytes, let dump): table.note(bytes, ofSocket: key, dump: dump, at: now)
+      case .dumped(let dump, let began):
+        missing.removeAll(keepingCapacity: true)
+        let before = table.finishDump(dump, began: began) { missing.append($0) }
+        guard settings.endsWithSocket else { continue }
+        for key in missing where info(of: key) == nil {
+          // It went after the dump before began, and after its last sign of life.
+          let seen = table.lastSeen(key).map(now.wall(at:)) ?? began.wall
+          table.endWithSocket(
+            key, nil, report: nil, at: max(before?.wall ?? seen, seen), now: now, into: &batch)
+        }
+      }
+    }
+  }
+
+  /// What the kernel tells of a flow's connection; nil where it has none.
+  private func info(of key: FlowKey) -> TCPInfo? {
+    let answer = try? query.one(key) { $0.state.isConnection ? $0.tcpInfo : nil }
+    return answer ?? nil
+  }
+}
+
+/// Sockets that lately went without being a flow's: a source may be slower to tell of a flow's start than the kernel of
+/// its socket's end. It is of one size and forgets when two share a place.
+private struct GoneStrangers {
+  private static let places = 1024
+  /// Microseconds.
+  private static let memory: Int64 = 10_000_000
+  private var sockets: ContiguousArray<SocketDesk.Gone?> = []
+
+  mutating func insert(_ socket: SocketDesk.Gone) {
+    if sockets.isEmpty { sockets = ContiguousArray(repeating: nil, count: Self.places) }
+    sockets[Self.place(socket.key)] = socket
+  }
+
+  mutating func take(_ key: FlowKey, at now: MonotonicTime) -> SocketDesk.Gone? {
+    guard !sockets.isEmpty, let socket = sockets[Self.place(key)], socket.key == key else { return nil }
+    sockets[Self.place(key)] = nil
+    return now.microseconds(since: socket.time.monotonic) < Self.memory ? socket : nil
+  }
+
+  private static func place(_ key: FlowKey) -> Int { Int(UInt(bitPattern: key.hashValue) % UInt(places)) }
+}
