@@ -1,10 +1,13 @@
 import Glibc
 public import Linux
+import Synchronization
 
 /// The built daemon, running in a namespace, with a folder of its own for pipes.
 public final class MarkerProcess: Sendable {
   public let folder: String
   private let pid: pid_t
+  /// Its end was waited for: from then on the number may be another process's.
+  private let hasEnded = Mutex(false)
 
   /// The products stand beside the running test.
   public static var binary: String {
@@ -43,6 +46,7 @@ public final class MarkerProcess: Sendable {
       if log.contains("] ready") { return }
       var status: Int32 = 0
       guard waitpid(pid, &status, WNOHANG) == 0 else {
+        hasEnded.withLock { $0 = true }
         throw SystemError("marker ended: \(log)", code: ECHILD)
       }
       usleep(10_000)
@@ -51,8 +55,10 @@ public final class MarkerProcess: Sendable {
   }
 
   deinit {
-    kill(pid, SIGKILL)
-    waitpid(pid, nil, 0)
+    if !hasEnded.withLock({ $0 }) {
+      kill(pid, SIGKILL)
+      waitpid(pid, nil, 0)
+    }
     _ = try? shell("rm -rf \(folder)")
   }
 
@@ -129,7 +135,10 @@ public final class MarkerProcess: Sendable {
     kill(pid, signal)
     for _ in 0..<1000 {
       var status: Int32 = 0
-      if waitpid(pid, &status, WNOHANG) == pid { return status & 0x7f == 0 ? status >> 8 & 0xff : nil }
+      if waitpid(pid, &status, WNOHANG) == pid {
+        hasEnded.withLock { $0 = true }
+        return status & 0x7f == 0 ? status >> 8 & 0xff : nil
+      }
       usleep(10_000)
     }
     return nil
