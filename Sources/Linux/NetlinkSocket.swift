@@ -162,13 +162,13 @@ struct NetlinkAttributes {
   /// The value of an attribute, nil where the message has none of that type.
   subscript(_ type: Int) -> UnsafeRawBufferPointer? {
     var found: UnsafeRawBufferPointer?
-    forEach { if $0 == type, found == nil { found = $1 } }
+    walk { if $0 == type, found == nil { found = $1 } }
     return found
   }
 
   /// Calls the body with each attribute's type and value.
   @inline(__always)
-  func forEach(_ body: (Int, UnsafeRawBufferPointer) -> Void) {
+  func walk(_ body: (Int, UnsafeRawBufferPointer) -> Void) {
     let header = MemoryLayout<rtattr>.size
     var offset = 0
     while offset + header <= bytes.count {

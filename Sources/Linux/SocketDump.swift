@@ -45,7 +45,7 @@ public struct SocketDescription {
     cookie = UInt64(message.id.idiag_cookie.0) | UInt64(message.id.idiag_cookie.1) << 32
 
     var (info, congestion, cgroup): (UnsafeRawBufferPointer?, UnsafeRawBufferPointer?, UInt64?)
-    NetlinkAttributes(payload, after: MemoryLayout<inet_diag_msg>.size).forEach { type, value in
+    NetlinkAttributes(payload, after: MemoryLayout<inet_diag_msg>.size).walk { type, value in
       switch type {
       case Int(INET_DIAG_INFO): info = value
       case Int(INET_DIAG_CONG): congestion = value

@@ -27,7 +27,8 @@ private struct Ear {
 }
 
 @Suite(.enabled(if: geteuid() == 0, "needs root")) struct DaemonLabTests {
-  private let arguments = "--interface near0 --pipe PIPE --no-remote-fireflies --collector [\(far)]:10514"
+  private let arguments =
+    "--interface near0 --pipe PIPE --no-remote-fireflies --firefly-period none --collector [\(far)]:10514"
 
   private func udp(_ pair: VethPair) throws -> (Conversation, line: String) {
     let flow = try Conversation.udp(pair)

@@ -88,6 +88,11 @@ struct ConfigurationOptions: ParsableArguments {
   var noRemoteFireflies = false
 
   @Option(
+    help: "Announce a flow that goes on this often, or `none`: 90s, 5m, or a number of seconds.",
+    transform: { try FireflyPeriod(period: ValueType<Int64?>.fireflyPeriod.argument($0)) })
+  var fireflyPeriod: FireflyPeriod?
+
+  @Option(
     help:
       "Where a label's five free bits come from: `kernel` keeps those of the label that the kernel gave the flow, `flow` draws them once per flow."
   )
@@ -173,6 +178,7 @@ struct ConfigurationOptions: ParsableArguments {
     set("listen.relay", \.listen.relays, relay ? true : nil)
     set("fireflies.collectors", \.collectors, collector.isEmpty ? nil : collector)
     set("fireflies.remoteEnds", \.announcesToRemoteEnds, noRemoteFireflies ? false : nil)
+    set("fireflies.period", \.ongoingPeriod, fireflyPeriod.map(\.period))
     set("flows.max", \.limits.maxFlows, maxFlows)
     set("flows.idleTimeout", \.limits.idleTimeout, idleTimeout)
     set("log.level", \.logLevel, logLevel?.level)
@@ -185,6 +191,12 @@ extension ValueType {
     let node = YAMLNode(content: .scalar(text, isQuoted: false), mark: SourceMark(line: 1, column: 1))
     do throws(YAMLProblem) { return try read(node) } catch { throw ValidationError(error.message) }
   }
+}
+
+/// What `--firefly-period` says. Nil is `none`; an option that is not there is another matter.
+struct FireflyPeriod: Sendable {
+  /// Microseconds.
+  let period: Int64?
 }
 
 /// swift-log's levels, by their names.

@@ -72,7 +72,8 @@ extension Setting {
       "fireflies.remotePort", \.remotePort, .port, "The UDP port at the remote ends."),
     Setting(
       "fireflies.period", \.ongoingPeriod, .fireflyPeriod,
-      "How often a flow that goes on is announced, its turns spread over the period."),
+      "How often a flow that goes on is announced, its turns spread over the period.",
+      flag: "--firefly-period"),
     Setting(
       "fireflies.enrichment", \.enrichment, .word(),
       "What ongoing and end fireflies tell of TCP connections; see [below](#tcp-in-fireflies)."),
