@@ -83,7 +83,8 @@ extension FlowTable {
       let flow = store[cursor]
       cursor += 1
       var announcement = Announcement(
-        .ongoing, flow.key, flow.orientation, flow.tag, application: flow.application, start: flow.start,
+        .ongoing, flow.key, flow.orientation, flow.tag, from: flow.origin, application: flow.application,
+        start: flow.start,
         usage: flow.usage)
       announcement.moved = flow.moved
       announcement.mayHaveSocket = flow.mayHaveSocket

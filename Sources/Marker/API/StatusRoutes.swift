@@ -49,6 +49,7 @@ extension APIRoutes {
           ("ended", "\(counters.ended)"),
           ("released", "\(counters.released)"), ("unknownEnds", "\(counters.unknownEnds)"),
           ("refusedFull", "\(counters.refusedFull)"), ("aged", "\(counters.aged)"),
+          ("endedWithSocket", "\(counters.endedWithSocket)"), ("notLocal", "\(counters.notLocal)"),
           ("refusedMarks", "\(counters.refusedMarks)"),
         ])
       ),
