@@ -18,7 +18,7 @@ public struct PrivateLink: ~Copyable {
   private let capture: Descriptor
   /// How long a packet is waited for, milliseconds. The pair takes microseconds; a host that is short of processor time
   /// takes longer. Where one packet was lost, the next will be.
-  private var patience: Int32 = 500
+  private var patience: Int32 = 2000
   private static let patienceAfterLoss: Int32 = 50
   /// Each trial has a flow of its own.
   private var port: UInt16 = 4000

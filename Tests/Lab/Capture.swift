@@ -32,14 +32,16 @@ public final class Capture: Sendable {
     }
   }
 
-  /// The frames that have arrived; waits for the first, and returns once none has come for `quiet`
+  /// The frames that have arrived; waits for the first, longer, and returns once none has come for `quiet`
   /// milliseconds. Frames that the interface itself sent are left out.
   public func frames(quiet: Int32 = 100) throws(SystemError) -> [Frame] {
     var frames: [Frame] = []
     var buffer = [UInt8](repeating: 0, count: 1 << 19)
     while true {
       var ready = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
-      if try system("poll", "", { poll(&ready, 1, quiet) }) == 0 { return frames }
+      // The first may be late where the machine is busy: loading a large BPF program holds a processor for 100 ms.
+      let patience = frames.isEmpty ? quiet * 5 : quiet
+      if try system("poll", "", { poll(&ready, 1, patience) }) == 0 { return frames }
       var from = sockaddr_ll()
       var size = socklen_t(MemoryLayout<sockaddr_ll>.size)
       let count = try system("recvfrom", "AF_PACKET") {

@@ -49,7 +49,9 @@ private let far = VethPair.far6
     let end = try ear.heard()
     #expect(end.count == 1 && end.allSatisfy { $0.contains(#""state":"end""#) }, "\(end)")
     #expect(
-      end.first?.contains(outbound ? #""usage":{"sent":51}"# : #""usage":{"received":51}"#) == true, "\(end)")
+      end.first?.contains(
+        outbound ? #""usage":{"received":0,"sent":51}"# : #""usage":{"received":51,"sent":0}"#) == true,
+      "\(end)")
     #expect(try !label(pair, flow))
     #expect(try peer.heard(quiet: 50).isEmpty, "nothing goes back to the sender")
     #expect(marker.stop() == 0)
