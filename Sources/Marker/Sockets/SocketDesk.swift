@@ -146,29 +146,7 @@ final class SocketDesk {
 
   /// What the kernel tells of a flow's connection; nil where it has none.
   private func info(of key: FlowKey) -> TCPInfo? {
-    let answer = try? query.one(key) { $0.state.isConnection ? $0.tcpInfo : nil }
+    let answer = try? query.one(key) { $0.isConnection ? $0.tcpInfo : nil }
     return answer ?? nil
   }
-}
-
-/// Sockets that lately went without being a flow's: a source may be slower to tell of a flow's start than the kernel of
-/// its socket's end. It is of one size and forgets when two share a place.
-private struct GoneStrangers {
-  private static let places = 1024
-  /// Microseconds.
-  private static let memory: Int64 = 10_000_000
-  private var sockets: ContiguousArray<SocketDesk.Gone?> = []
-
-  mutating func insert(_ socket: SocketDesk.Gone) {
-    if sockets.isEmpty { sockets = ContiguousArray(repeating: nil, count: Self.places) }
-    sockets[Self.place(socket.key)] = socket
-  }
-
-  mutating func take(_ key: FlowKey, at now: MonotonicTime) -> SocketDesk.Gone? {
-    guard !sockets.isEmpty, let socket = sockets[Self.place(key)], socket.key == key else { return nil }
-    sockets[Self.place(key)] = nil
-    return now.microseconds(since: socket.time.monotonic) < Self.memory ? socket : nil
-  }
-
-  private static func place(_ key: FlowKey) -> Int { Int(UInt(bitPattern: key.hashValue) % UInt(places)) }
 }
