@@ -26,6 +26,10 @@ public struct SocketDescription {
   /// Payload bytes both ways; nil where the kernel does not count them.
   public var bytes: SocketBytes? { info.flatMap { TCPInfo($0).bytes } }
 
+  /// Whether it is a TCP connection that is there: not one that is being made, and not what is left of one in
+  /// TIME_WAIT, which the kernel may also call FIN_WAIT2. Only connections have a TCP_INFO.
+  public var isConnection: Bool { info != nil && state.isConnection }
+
   /// From a SOCK_DIAG_BY_FAMILY message.
   init?(_ payload: UnsafeRawBufferPointer, _ transport: TransportProtocol) {
     guard payload.count >= MemoryLayout<inet_diag_msg>.size else { return nil }

@@ -146,45 +146,7 @@ final class SocketDesk {
 
   /// What the kernel tells of a flow's connection; nil where it has none.
   private func info(of key: FlowKey) -> TCPInfo? {
-    let answer = try? query.one(key) { $0.state.isConnection ? $0.tcpInfo : nil }
+    let answer = try? query.one(key) { $0.isConnection ? $0.tcpInfo : nil }
     return answer ?? nil
-  }
-}
-
-/// Sockets that lately went without being a flow's: a source may be slower to tell of a flow's start than the kernel of
-/// its socket's end. It is of one size: rows of a few, in which the oldest is forgotten.
-struct GoneStrangers {
-  private static let (rows, rowLength) = (1024, 4)
-  /// Microseconds.
-  private static let memory: Int64 = 10_000_000
-  private var sockets: ContiguousArray<SocketDesk.Gone?> = []
-
-  mutating func insert(_ socket: SocketDesk.Gone) {
-    if sockets.isEmpty { sockets = ContiguousArray(repeating: nil, count: Self.rows * Self.rowLength) }
-    let row = Self.row(socket.key)
-    var oldest = row.lowerBound
-    for place in row {
-      guard let other = sockets[place], other.key != socket.key else {
-        oldest = place
-        break
-      }
-      if let first = sockets[oldest], other.time.monotonic < first.time.monotonic { oldest = place }
-    }
-    sockets[oldest] = socket
-  }
-
-  mutating func take(_ key: FlowKey, at now: MonotonicTime) -> SocketDesk.Gone? {
-    guard !sockets.isEmpty else { return nil }
-    for place in Self.row(key) {
-      guard let socket = sockets[place], socket.key == key else { continue }
-      sockets[place] = nil
-      return now.microseconds(since: socket.time.monotonic) < Self.memory ? socket : nil
-    }
-    return nil
-  }
-
-  private static func row(_ key: FlowKey) -> Range<Int> {
-    let first = Int(UInt(bitPattern: key.hashValue) % UInt(rows)) * rowLength
-    return first..<first + rowLength
   }
 }

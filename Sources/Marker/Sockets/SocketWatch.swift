@@ -109,7 +109,7 @@ final class SocketWatch: Service {
     batch.reserveCapacity(Self.batchSize)
     var isOpen = true
     try dump.forEach(.tcp) { socket in
-      guard isOpen else { return }
+      guard isOpen, socket.isConnection else { return }
       batch.append(.seen(socket.key, socket.bytes, dump: number))
       guard batch.count == Self.batchSize else { return }
       isOpen = facts.add(batch)
