@@ -1,4 +1,4 @@
-import Flow
+public import Flow
 
 extension Timestamp {
   /// Reads a time as peers write it: RFC 3339 §5.6 with any number of fraction digits, and besides a blank or a lower
@@ -6,7 +6,7 @@ extension Timestamp {
   ///
   /// - Returns: nil for what is no time. A second 60 is the next minute's first, because these times know no leap
   ///   seconds; what lies before or after the years of four digits is the nearest that does not.
-  static func read(_ text: Span<UInt8>) -> WallClockTime? {
+  public static func read(_ text: Span<UInt8>) -> WallClockTime? {
     var reader = Reader()
     guard let year = reader.number(text, digits: 4), reader.skip("-", text),
       let month = reader.number(text, digits: 2), (1...12).contains(month), reader.skip("-", text),

@@ -1,4 +1,6 @@
+import Firefly
 import Flow
+import Linux
 
 /// Reads flows from the bodies of requests: one, or an array of them.
 struct FlowBody {
@@ -55,9 +57,12 @@ struct FlowBody {
     var destination: Endpoint?
     var tag = TagReader(registry)
     var application = ApplicationNames.ID.marker
+    var (startTime, endTime): (WallClockTime?, WallClockTime?)
     try reader.object { reader, key throws(JSONProblem) in
       do throws(JSONProblem) {
         switch key {
+        case "start": startTime = try reader.time()
+        case "end": endTime = try reader.time()
         case "state": state = try Self.state(&reader)
         case "protocol": transport = try Self.transport(&reader)
         case "source": source = try Self.endpoint(&reader, address: "address", port: "port")
@@ -78,10 +83,12 @@ struct FlowBody {
     guard let destination else { throw Self.missing("destination", start) }
     return FlowEvent(
       state, try Self.flow(source, destination, transport, start), try tag.tag(start), from: .api,
-      application: application)
+      application: application, startTime: startTime, endTime: endTime)
   }
 
-  static let keys = ["state", "protocol", "source", "destination", "experiment", "activity", "application"]
+  static let keys = [
+    "state", "protocol", "source", "destination", "experiment", "activity", "application", "start", "end",
+  ]
 
   static func missing(_ field: String, _ offset: Int) -> JSONProblem {
     JSONProblem(offset: offset, field: field, reason: "is missing")
@@ -212,6 +219,20 @@ struct TagReader {
 }
 
 extension JSONReader {
+  /// When something was, RFC 3339; a time to come is taken for now, so that no flow lasts longer than it can have.
+  mutating func time() throws(JSONProblem) -> WallClockTime {
+    let place = offset
+    let bytes = try plainString()
+    guard let time = Timestamp.read(bytes.assumingMemoryBound(to: UInt8.self).span) else {
+      throw JSONProblem(
+        offset: place,
+        reason:
+          "expected a time such as 2026-01-15T09:12:33.5Z, not \"\(String(decoding: bytes.prefix(40), as: UTF8.self))\""
+      )
+    }
+    return min(time, .now())
+  }
+
   /// A name as fireflies may carry it: bounded, without control characters.
   mutating func applicationName() throws(JSONProblem) -> String {
     let place = offset

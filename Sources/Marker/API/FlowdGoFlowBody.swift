@@ -15,6 +15,7 @@ struct FlowdGoFlowBody {
     var destination: Endpoint?
     var tag = TagReader(.embedded)
     var application = ApplicationNames.ID.marker
+    var (startTime, endTime): (WallClockTime?, WallClockTime?)
     try reader.object { reader, key throws(JSONProblem) in
       do throws(JSONProblem) {
         switch key.lowercased() {
@@ -24,6 +25,8 @@ struct FlowdGoFlowBody {
         case "dst": destination = try Self.endpoint(&reader)
         case "experiment": try tag.readExperiment(&reader)
         case "activity": try tag.readActivity(&reader)
+        case "startts": startTime = try Self.time(&reader)
+        case "endts": endTime = try Self.time(&reader)
         case "application":
           let name = try reader.applicationName()
           if !name.isEmpty { application = applications.id(of: name) }
@@ -40,7 +43,7 @@ struct FlowdGoFlowBody {
     guard let state else { throw FlowBody.missing("State", start) }
     return FlowEvent(
       state, try FlowBody.flow(source, destination, transport, start), try tag.tag(start), from: .api,
-      application: application)
+      application: application, startTime: startTime, endTime: endTime)
   }
 
   /// flowd-go numbers its states 2, 3 and 4, and 0 and 1 before version 2.
@@ -53,6 +56,12 @@ struct FlowdGoFlowBody {
       throw JSONProblem(
         offset: reader.offset, reason: "expected 2 for a start, 3 for an end or 4 for ongoing, not \(number)")
     }
+  }
+
+  /// Go writes the year 1 for no time.
+  private static func time(_ reader: inout JSONReader) throws(JSONProblem) -> WallClockTime? {
+    let time = try reader.time()
+    return time.microseconds > 0 ? time : nil
   }
 
   private static func transport(_ reader: inout JSONReader) throws(JSONProblem) -> TransportProtocol {

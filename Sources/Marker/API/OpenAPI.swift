@@ -64,6 +64,7 @@ enum OpenAPI {
     "state":{"enum":["start","ongoing","end"]},"protocol":{"enum":["tcp","udp","sctp"]},\
     "source":{"$ref":"#/components/schemas/End"},"destination":{"$ref":"#/components/schemas/End"},\
     "experiment":{"type":["integer","string"]},"activity":{"type":["integer","string"]},\
-    "application":{"type":"string","maxLength":64}}}}
+    "application":{"type":"string","maxLength":64},\
+    "start":{"type":"string","format":"date-time"},"end":{"type":"string","format":"date-time"}}}}
     """
 }
