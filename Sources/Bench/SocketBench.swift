@@ -10,10 +10,6 @@ private let far = Address(high: 0x2001_0db8 << 32, low: 2)
 func benchSockets() throws {
   print("sockets")
   let count = 50_000
-  var limit = rlimit(rlim_cur: rlim_t(2 * count + 1000), rlim_max: rlim_t(2 * count + 1000))
-  guard setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
-    throw SystemError("setrlimit", "RLIMIT_NOFILE")
-  }
   let pair = try VethPair()
   let connections = try Connections(pair, count)
   try benchDumps(pair, connections.keys)
@@ -73,29 +69,4 @@ private func benchDumps(_ pair: VethPair, _ keys: [FlowKey]) throws {
   }
   report("a dump of \(keys.count) TCP sockets", whole.text("ms"))
   report("one socket by its addresses and ports", one.text("us", digits: 2))
-}
-
-/// Idle TCP connections across a pair.
-private final class Connections {
-  let keys: [FlowKey]
-  private let sockets: [LabSocket]
-
-  init(_ pair: VethPair, _ count: Int) throws(SystemError) {
-    var (keys, sockets): ([FlowKey], [LabSocket]) = ([], [])
-    let perListener = 25_000
-    for first in stride(from: 0, to: count, by: perListener) {
-      let listener = try LabSocket(.tcp, in: pair.far, bound: Endpoint(far, 0))
-      try listener.listen()
-      for number in first..<min(first + perListener, count) {
-        let port = UInt16(2000 + number)
-        let socket = try LabSocket(.tcp, in: pair.near, bound: Endpoint(near, port))
-        try socket.connect(to: listener.local)
-        sockets.append(socket)
-        sockets.append(try listener.accept())
-        keys.append(FlowKey(local: socket.local, remote: listener.local, transport: .tcp))
-      }
-    }
-    self.keys = keys
-    self.sockets = sockets
-  }
 }

@@ -76,7 +76,8 @@ public struct TCPInfo: Sendable {
   public var bytes: SocketBytes? {
     guard let acked = self[.bytesAcked], let received = self[.bytesReceived] else { return nil }
     // A SYN and a FIN that were acknowledged count as a byte each there, and are not among the bytes sent.
-    return SocketBytes(sent: min(acked, self[.bytesSent] ?? acked), received: received)
+    let payload = self[.bytesSent].flatMap { sent in self[.bytesRetransmitted].map { sent &- $0 } }
+    return SocketBytes(sent: min(acked, payload ?? acked), received: received)
   }
 }
 
