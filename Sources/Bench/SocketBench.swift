@@ -3,7 +3,6 @@ import Glibc
 import Lab
 import Linux
 
-private let near = Address(high: 0x2001_0db8 << 32, low: 1)
 private let far = Address(high: 0x2001_0db8 << 32, low: 2)
 
 /// What it costs to look at sockets, and the daemon that watches very many.
@@ -13,18 +12,23 @@ func benchSockets() throws {
   let pair = try VethPair()
   let connections = try Connections(pair, count)
   try benchDumps(pair, connections.keys)
+  // Without anybody at its port each firefly would be answered by an ICMP error.
+  let collector = try LabSocket(.udp, in: pair.far, bound: Endpoint(far, 10514))
+  defer { _ = collector.local }
 
-  for (what, options, quiet) in [
-    ("without fireflies", "", "period: none, remoteEnds: false"),
-    ("ongoing each minute, to one collector", "", "remoteEnds: false, collectors: [\"[2001:db8::2]\"]"),
+  for (what, fireflies, goal) in [
+    ("without fireflies", "period: none, remoteEnds: false", "<= 1 %"),
     (
-      "the same with TCP metrics", "",
-      "remoteEnds: false, collectors: [\"[2001:db8::2]\"], enrichment: compatible"
+      "announced each minute to one collector", "remoteEnds: false, collectors: [\"[2001:db8::2]\"]", ""
+    ),
+    (
+      "the same with TCP metrics",
+      "remoteEnds: false, collectors: [\"[2001:db8::2]\"], enrichment: compatible", ""
     ),
   ] {
     let marker = try MarkerProcess(
-      "run --config CONFIG \(options)",
-      configuration: "interfaces: [near0]\npipes: [PIPE]\nfireflies: {\(quiet)}\n", in: pair.near)
+      "run --config CONFIG",
+      configuration: "interfaces: [near0]\npipes: [PIPE]\nfireflies: {\(fireflies)}\n", in: pair.near)
     let empty = try marker.residentKilobytes
     try marker.tell(
       connections.keys.map {
@@ -38,9 +42,9 @@ func benchSockets() throws {
     let seconds = Double(MonotonicTime.now().microseconds(since: begin)) / 1e6
     let share = (try marker.processorTime - before) / seconds * 100
     report(
-      "\(count) idle flows with sockets, \(what)", "\(fixed(share, 2)) % of a processor", goal: "<= 1 %")
+      "\(count) idle flows with sockets, \(what)", "\(fixed(share, 2)) % of a processor", goal: goal)
     let bytes = Double(try marker.residentKilobytes - empty) * 1024 / Double(count)
-    report("  resident memory for each", "\(fixed(bytes, 0)) bytes", goal: "<= 250")
+    report("  resident memory for each", "\(fixed(bytes, 0)) bytes", goal: "")
     _ = marker.stop()
   }
 }
