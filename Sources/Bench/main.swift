@@ -7,6 +7,7 @@ let parts: [(name: String, run: () throws -> Void)] = [
   ("nft", benchNFT), ("packets", benchPackets), ("throughput", benchThroughput),
 ]
 let wanted = Array(CommandLine.arguments.dropFirst())
+if wanted.first == "hold" { holdConnections(Array(wanted.dropFirst())) }
 for name in wanted where !parts.contains(where: { $0.name == name }) {
   print("marker-bench: no part is called \(name); there are: \(parts.map(\.name).joined(separator: " "))")
   exit(64)

@@ -10,14 +10,14 @@ public struct Announcement: Sendable {
   public let start: WallClockTime
   /// Set on `end`.
   public let end: WallClockTime?
+  /// The flow may have a socket that could be asked for news.
+  public internal(set) var mayHaveSocket = false
   /// What left this host, where it was counted. A firefly gives it as the announced source sees it.
   public var usage: Usage?
   /// What its socket had moved, of a flow that has one here.
   public var moved: SocketBytes?
   /// What the kernel told of its connection.
   public var report: TCPReport?
-  /// The flow may have a socket that could be asked for news.
-  public internal(set) var mayHaveSocket = false
   /// The change whose count this announcement waits for, and what was counted before it.
   let change: Int32?
   let base: Usage?

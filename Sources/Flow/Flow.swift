@@ -15,12 +15,37 @@ public struct Flow: Sendable {
   public internal(set) var lastSeen: MonotonicTime
   /// As the marking path that has it now last counted it; nil until it was counted.
   public internal(set) var counted: Usage?
-  /// What was counted before the mark was last taken away.
-  var base: Usage?
-  /// What its socket had moved when it was last asked; nil for a flow without a socket here.
-  public internal(set) var moved: SocketBytes?
+  // The next two are small and stand where the one above leaves room: a flow has to stay small.
+  private var hasMoved = false
   /// What dumps of this host's sockets said of it.
   var sighting = Sighting.untold
+  /// What was counted before the mark was last taken away.
+  var base: Usage?
+  private var lastMoved = SocketBytes(sent: 0, received: 0)
+
+  /// What its socket had moved when it was last asked; nil for a flow without a socket here.
+  public internal(set) var moved: SocketBytes? {
+    get { hasMoved ? lastMoved : nil }
+    set {
+      hasMoved = newValue != nil
+      lastMoved = newValue ?? lastMoved
+    }
+  }
+
+  init(
+    key: FlowKey, tag: SciTag, orientation: Orientation, application: ApplicationNames.ID, origin: Origin,
+    mark: Mark?, start: WallClockTime, lastSeen: MonotonicTime
+  ) {
+    self.key = key
+    self.tag = tag
+    self.orientation = orientation
+    self.application = application
+    self.origin = origin
+    holders = Holders(origin)
+    self.mark = mark
+    self.start = start
+    self.lastSeen = lastSeen
+  }
 
   /// All that was counted; nil until it was counted.
   public var usage: Usage? {

@@ -223,8 +223,7 @@ public struct FlowTable: ~Copyable {
     let mark = mark(for: event.tag, key)
     let flow = Flow(
       key: key, tag: event.tag, orientation: orientation, application: event.application,
-      origin: event.origin, holders: Holders(event.origin), mark: mark,
-      start: event.startTime ?? now.wall, lastSeen: now.monotonic, counted: nil, base: nil, moved: nil)
+      origin: event.origin, mark: mark, start: event.startTime ?? now.wall, lastSeen: now.monotonic)
     store.insert(flow)
     if let mark { batch.changes.append(ChangeBatch.Change(.mark, key, mark)) }
     var announcement = Announcement(

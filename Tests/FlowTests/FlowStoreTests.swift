@@ -8,9 +8,9 @@ private func flow(_ number: Int) -> Flow {
   return Flow(
     key: FlowKey(local: local, remote: remote, transport: .tcp), tag: SciTag(packed: 129),
     orientation: .outbound,
-    application: .marker, origin: .pipe, holders: Holders(.pipe), mark: nil,
+    application: .marker, origin: .pipe, mark: nil,
     start: WallClockTime(microseconds: Int64(number)),
-    lastSeen: MonotonicTime(nanoseconds: 0), counted: nil, base: nil)
+    lastSeen: MonotonicTime(nanoseconds: 0))
 }
 
 @Suite struct FlowStoreTests {

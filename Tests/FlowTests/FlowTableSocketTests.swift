@@ -134,6 +134,6 @@ private struct Bench: ~Copyable {
 
   @Test func aFlowStaysSmall() {
     // The table's index takes up to 22 bytes more, and 250 bytes a flow are all there are.
-    #expect(MemoryLayout<Flow>.stride <= 176, "\(MemoryLayout<Flow>.stride)")
+    #expect(MemoryLayout<Flow>.stride <= 144, "\(MemoryLayout<Flow>.stride)")
   }
 }

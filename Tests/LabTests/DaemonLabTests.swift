@@ -217,7 +217,7 @@ private struct Ear {
   @Test func aPartThatFailsEndsTheDaemonWithItsError() throws {
     let pair = try VethPair()
     // Too few descriptors for one part or another: it must not live on as if it worked.
-    for limit in 18...30 {
+    for limit in 18...38 {
       let output = try pair.near.shell(
         """
         folder=$(mktemp -d); ulimit -n \(limit)
