@@ -20,6 +20,8 @@ public struct PrivateLink: ~Copyable {
   /// takes longer. Where one packet was lost, the next will be.
   private var patience: Int32 = 2000
   private static let patienceAfterLoss: Int32 = 50
+  /// After so many milliseconds without a packet it is sent again.
+  private static let interval: Int32 = 50
   /// Each trial has a flow of its own.
   private var port: UInt16 = 4000
 
@@ -114,10 +116,17 @@ public struct PrivateLink: ~Copyable {
   public mutating func send(_ key: FlowKey) throws(SystemError) -> [UInt8]? {
     try transmit(key)
     var packet = [UInt8](repeating: 0, count: 2048)
+    var waited: Int32 = 0
     // Other packets than ours: those that IPv6 sends by itself on a new link.
-    for _ in 0..<50 {
+    for _ in 0..<100 {
       var ready = pollfd(fd: capture.raw, events: Int16(POLLIN), revents: 0)
-      if try system("poll", "", { poll(&ready, 1, patience) }) == 0 { break }
+      if try system("poll", "", { poll(&ready, 1, Self.interval) }) == 0 {
+        waited += Self.interval
+        guard waited < patience else { break }
+        // A link that is just up drops what is sent until the kernel has seen its carrier, a second at most.
+        try transmit(key)
+        continue
+      }
       let count = try system("recv", "far") { recv(capture.raw, &packet, packet.count, 0) }
       // UDP with our ports: behind an IPv4 header of 20 bytes, or an IPv6 header of 40 and headers that a path inserted.
       var ports = key.isIPv4 ? 20 : 40

@@ -45,6 +45,10 @@ public final class VethPair: Sendable {
       ip neigh replace \(Self.near6) lladdr \(Self.nearHardware) dev far0 nud permanent
       ip neigh replace \(Self.near4) lladdr \(Self.nearHardware) dev far0 nud permanent
       """)
+    // Until the kernel has seen the carrier, which it looks for once a second where many links come, packets are lost.
+    let isUp = "ip -o link show"
+    try near.shell("for i in $(seq 300); do \(isUp) near0 | grep -q 'state UP' && break; sleep 0.01; done")
+    try far.shell("for i in $(seq 300); do \(isUp) far0 | grep -q 'state UP' && break; sleep 0.01; done")
     if !offloads {
       try near.shell("ethtool -K near0 tx off tso off gso on >/dev/null")
     }
