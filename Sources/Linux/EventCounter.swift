@@ -9,6 +9,15 @@ public struct EventCounter: ~Copyable, Sendable {
     owner = try Descriptor("eventfd") { eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK)) }
   }
 
+  /// Makes sure that so many more descriptors can be had.
+  public static func requireSpare(_ count: Int) throws(SystemError) {
+    guard count > 0 else { return }
+    let one = try EventCounter()
+    try requireSpare(count - 1)
+    // It is held until all of them are.
+    one.clear()
+  }
+
   /// Readable while signals are pending.
   public var descriptor: Int32 { owner.raw }
 

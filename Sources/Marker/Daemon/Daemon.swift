@@ -12,6 +12,8 @@ struct Daemon {
   static let version = "0.1.0"
   /// Events or announcements that may wait before their producers do: half a megabyte each.
   private static let queueCapacity = 4096
+  /// What waiting for signals needs: one for each.
+  private static let spareDescriptors = 4
 
   private let pipes: PipeSource
   private let api: APIServer
@@ -37,7 +39,7 @@ struct Daemon {
     for keeper in keepers { try keeper.path.markAll(settings.scope(plan)) }
     var random = SystemRandomNumberGenerator()
     let table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
-    let socketDesk = Self.socketDesk(log)
+    let socketDesk = try Self.socketDesk(log)
     sockets = socketDesk?.watch
     let desk = TableWriter.Desk(
       table: table, keepers: keepers, network: network, sockets: socketDesk, settings: settings, plan: plan)
@@ -86,15 +88,11 @@ struct Daemon {
       service: service, failureTerminationBehavior: .gracefullyShutdownGroup)
   }
 
-  /// Flows can do without their sockets.
-  private static func socketDesk(_ log: Logger) -> SocketDesk? {
+  /// Flows can do without their sockets, where the kernel does not tell of them.
+  private static func socketDesk(_ log: Logger) throws(SystemError) -> SocketDesk? {
     let finding = SocketDiagnostics.finding()
-    do {
-      if finding.isYes { return try SocketDesk(log: log) }
-      log.warning("flows do not end with their sockets", metadata: ["reason": "\(finding)"])
-    } catch {
-      log.warning("flows do not end with their sockets", metadata: ["error": "\(error)"])
-    }
+    if finding.isYes { return try SocketDesk(log: log) }
+    log.warning("flows do not end with their sockets", metadata: ["reason": "\(finding)"])
     return nil
   }
 
@@ -116,6 +114,8 @@ struct Daemon {
   ///
   /// - Parameter others: run while the daemon does.
   func run(beside others: [any Service], log: Logger) async throws {
+    // The library that waits for signals says nothing where it lacks one, and then no signal ends the daemon.
+    try EventCounter.requireSpare(Self.spareDescriptors)
     var quiet = log
     quiet.logLevel = max(log.logLevel, .warning)
     let group = ServiceGroup(

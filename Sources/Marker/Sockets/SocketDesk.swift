@@ -1,5 +1,6 @@
 import Firefly
 import Flow
+import Glibc
 import Linux
 import Logging
 
@@ -39,6 +40,8 @@ final class SocketDesk {
     do throws(SystemError) {
       ends = try SocketEnds()
     } catch {
+      // Out of descriptors there will be no dumps either.
+      guard error.code != EMFILE, error.code != ENFILE else { throw error }
       log.info(
         "the kernel does not tell of closed sockets; they are looked for", metadata: ["error": "\(error)"])
       ends = nil
