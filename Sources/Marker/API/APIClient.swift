@@ -23,7 +23,6 @@ struct APIClient {
     if let token { head.headers.add(name: "Authorization", value: "Bearer \(token)") }
     let request = (head, ByteBuffer(string: body))
     do {
-      defer { group.shutdownGracefully { _ in } }
       let bootstrap = ClientBootstrap(group: group).connectTimeout(.seconds(5)).channelInitializer {
         channel in
         channel.eventLoop.makeCompletedFuture {
@@ -38,9 +37,13 @@ struct APIClient {
         let socket = try SocketAddress(ipAddress: "\(end.address)", port: Int(end.port))
         _ = try bootstrap.connect(to: socket).wait()
       }
-      return try answer.futureResult.wait()
+      let received = try answer.futureResult.wait()
+      group.shutdownGracefully { _ in }
+      return received
     } catch {
+      // Before the loop ends, which takes no more work then.
       answer.fail(error)
+      group.shutdownGracefully { _ in }
       throw APIError(asking: address, error)
     }
   }
