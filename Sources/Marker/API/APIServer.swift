@@ -43,7 +43,7 @@ final class APIServer: Service {
           log.warning("\(error)")
           continue
         }
-        for channel in opened.values { channel.close(promise: nil) }
+        abandon(opened)
         throw error
       }
     }
@@ -62,6 +62,11 @@ final class APIServer: Service {
     for address in opened.keys.sorted(by: { $0.description < $1.description }) {
       log.info("serving the API", metadata: ["address": "\(address)"])
     }
+  }
+
+  /// Gives up addresses that were opened and are not to be served after all.
+  func abandon(_ opened: [APIAddress: any Channel]) {
+    for (address, channel) in opened { close(address, channel) }
   }
 
   func run() async throws {

@@ -3,7 +3,6 @@ import Flow
 import Glibc
 import Linux
 import Logging
-import NIOCore
 import ServiceLifecycle
 import UnixSignals
 
@@ -69,7 +68,7 @@ struct Daemon {
     do {
       try await writer.reconfigurations.put(new)
     } catch {
-      for listener in listeners.values { listener.close(promise: nil) }
+      api.abandon(listeners)
       throw error
     }
     api.use(new.api, listeners, access)
