@@ -5,6 +5,11 @@ public enum TCHook: String, Sendable, CaseIterable {
   case tcx, clsact
 }
 
+/// Which packets of an interface a program sees.
+enum TCDirection: String {
+  case ingress, egress
+}
+
 /// A program attached to one interface, by the best hook that the kernel has.
 struct TCAttachment: ~Copyable {
   private enum Holder: ~Copyable {
@@ -25,12 +30,21 @@ struct TCAttachment: ~Copyable {
   /// - Parameter hook: nil tries tcx and falls back to clsact.
   init(programs: TCPrograms, interface: Interface, hook: TCHook?) throws(BPFError) {
     guard let header = interface.linkHeader else { throw .linkLayer(interface) }
-    let name = TCPrograms.name(of: header)
-    let program = try programs.program(for: header)
+    try self.init(
+      program: programs.program(for: header), name: TCPrograms.name(of: header), interface: interface, .egress,
+      hook: hook)
+  }
+
+  /// - Parameters:
+  ///   - program: a descriptor.
+  ///   - name: by which a filter that a killed process left is known.
+  init(
+    program: Int32, name: String, interface: Interface, _ direction: TCDirection, hook: TCHook?
+  ) throws(BPFError) {
     do throws(SystemError) {
       if hook != .clsact {
         do throws(SystemError) {
-          holder = .tcx(try TCXLink(program: program, interface: interface))
+          holder = .tcx(try TCXLink(program: program, interface: interface, direction))
           self.hook = .tcx
           return
         } catch {
@@ -38,7 +52,8 @@ struct TCAttachment: ~Copyable {
           guard hook == nil, error.code == invalidArgument else { throw error }
         }
       }
-      holder = .clsact(try ClsactFilter(program: program, programName: name, interface: interface))
+      holder = .clsact(
+        try ClsactFilter(program: program, programName: name, interface: interface, direction))
       self.hook = .clsact
     } catch {
       throw .attach(error)

@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import Linux
 
-/// A program at the head of an interface's tcx egress chain (kernel 6.6 and later). It leaves with the descriptor:
+/// A program at the head of one of an interface's tcx chains (kernel 6.6 and later). It leaves with the descriptor:
 /// when this value goes, and when the process dies.
 struct TCXLink: ~Copyable {
   private let descriptor: Descriptor
@@ -19,14 +19,16 @@ struct TCXLink: ~Copyable {
     var expectedRevision: UInt64 = 0
   }
   private static let linkCreate: Int32 = 28  // BPF_LINK_CREATE
+  private static let tcxIngress: UInt32 = 46  // BPF_TCX_INGRESS
   private static let tcxEgress: UInt32 = 47  // BPF_TCX_EGRESS
   private static let before: UInt32 = 1 << 3  // BPF_F_BEFORE; with nothing to be before: the head
 
   /// - Throws: EINVAL where the kernel has no tcx.
-  init(program: Int32, interface: Interface) throws(SystemError) {
+  init(program: Int32, interface: Interface, _ direction: TCDirection = .egress) throws(SystemError) {
     var attributes = LinkCreate(
-      program: UInt32(program), interface: interface.index, attachType: Self.tcxEgress, flags: Self.before)
-    descriptor = try Descriptor("attach to tcx egress of", interface.name) {
+      program: UInt32(program), interface: interface.index,
+      attachType: direction == .ingress ? Self.tcxIngress : Self.tcxEgress, flags: Self.before)
+    descriptor = try Descriptor("attach to tcx \(direction.rawValue) of", interface.name) {
       clinux_bpf(Self.linkCreate, &attributes, UInt32(MemoryLayout<LinkCreate>.size))
     }
   }

@@ -37,7 +37,8 @@ struct Daemon {
     let (plan, keepers) = try start.start()
     for keeper in keepers { try keeper.path.markAll(settings.scope(plan)) }
     var random = SystemRandomNumberGenerator()
-    let table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
+    var table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
+    table.networks = settings.inline.networks
     let socketDesk = try Self.socketDesk(log)
     sockets = socketDesk?.watch
     let desk = TableWriter.Desk(

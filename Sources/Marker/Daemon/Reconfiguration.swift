@@ -82,6 +82,7 @@ extension TableWriter.Desk {
       throw error
     }
     table.setLimits(new.limits)
+    table.networks = new.inline.networks
     settings = new
   }
 
@@ -135,5 +136,7 @@ extension Settings {
   func needsOtherPaths(than old: Settings) -> Bool {
     strategy != old.strategy || dscpOnIPv6 != old.dscpOnIPv6 || path != old.path || tcHook != old.tcHook
       || limits.maxFlows != old.limits.maxFlows || interfaces.isEmpty != old.interfaces.isEmpty
+      || inline.isOn != old.inline.isOn || inline.inside != old.inline.inside
+      || inline.outside != old.inline.outside || inline.engine != old.inline.engine
   }
 }

@@ -7,6 +7,8 @@ import XDP
 struct Settings: Equatable, Sendable {
   /// Without any, packets are not marked and the flows announced only.
   var interfaces = InterfaceSelection()
+  /// Ports between which packets are marked for others.
+  var inline = InlineSettings()
   var strategy = Strategy.label
   var path = PathChoice.auto
   var entropy = LabelEntropy.kernel

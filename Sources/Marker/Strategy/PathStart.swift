@@ -113,7 +113,11 @@ extension PathStart {
       case .nft:
         try NFTKeeper(
           interfaces, families: families, maxFlows: settings.limits.maxFlows, flows: flows, log: log)
+      case .xdp, .raw:
+        try InlineKeeper(
+          settings.inline, path, maxFlows: settings.limits.maxFlows, hook: settings.tcHook, log: log)
       }
     }
+    abilities.engines = InlineKeeper.engines(settings.inline)
   }
 }

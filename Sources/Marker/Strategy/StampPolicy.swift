@@ -3,8 +3,13 @@ import Flow
 extension Settings {
   /// Which path stamps what where paths can do what is given.
   func plan(_ abilities: PathAbilities = PathAbilities()) throws(PlanError) -> Plan {
-    if interfaces.isEmpty { return .nothing }
-    return try Plan(strategy, path, abilities, dscpOnIPv6: dscpOnIPv6)
+    if interfaces.isEmpty, !inline.isOn {
+      // A path that has nothing to do is no mistake, except one that waits for ports.
+      if path == .xdp || path == .raw { throw .needsPair(path) }
+      return .nothing
+    }
+    return try Plan(
+      strategy, path, abilities, dscpOnIPv6: dscpOnIPv6, inline: inline.isOn ? inline.engine : nil)
   }
 
   /// What the table decides on by a plan: a family that no path marks has no marks.
