@@ -30,7 +30,7 @@ import Testing
 
   private func isLabelled(_ frame: Frame) -> Bool { frame.flowLabel & ~FlowLabel.entropyMask == 0x10044 }
 
-  @Test(arguments: ["raw"]) func flowsAreMarkedAndOthersAreNot(path: String) throws {
+  @Test(arguments: ["raw", "xdp"]) func flowsAreMarkedAndOthersAreNot(path: String) throws {
     let lab = try InlineLab()
     let marker = try Self.start("--path \(path) --strategy auto", lab)
     let (six, other) = (try Conversation.udp(lab), try Conversation.udp(lab))
@@ -56,7 +56,7 @@ import Testing
     #expect(try lab.box.shell("ip -br link").contains("marker") == false)
   }
 
-  @Test(arguments: ["raw"], [false, true]) func transfers(path: String, ipv4: Bool) throws {
+  @Test(arguments: ["raw", "xdp"], [false, true]) func transfers(path: String, ipv4: Bool) throws {
     let lab = try InlineLab()
     let marker = try Self.start("--path \(path) --strategy auto", lab)
     let flow = try Conversation.tcp(lab, ipv4: ipv4)

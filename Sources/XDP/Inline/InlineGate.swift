@@ -12,8 +12,10 @@ protocol InlineGate: AnyObject {
   var isThere: Bool { get }
   /// Packets that the thread was too slow for, since the last call.
   func takeOverflow() -> Int
-  /// The thread runs: packets may come.
-  func open() throws(BPFError)
+  /// Attaches the program; no packets come as long as nothing is active.
+  func open() throws(InlineError)
+  /// What moves the packets that come.
+  func engine(_ pair: InlinePair, _ counters: InlineCounters) throws(SystemError) -> sending any PacketEngine
   /// No more packets come; those that have come are still the engine's.
   func close()
 }
@@ -67,7 +69,7 @@ final class PacketSocketGate: InlineGate {
 
   func engine(
     _ pair: InlinePair, _ counters: InlineCounters
-  ) throws(SystemError) -> sending PacketSocketEngine {
+  ) throws(SystemError) -> sending any PacketEngine {
     // A full queue of the outside is waited for; what waits meanwhile is in the socket of the sink.
     let sending = try PortSocket(
       sendingBy: pair.outside.name, pair.outside.index, memory: 8 << 20, patience: 100_000)
@@ -82,10 +84,14 @@ final class PacketSocketGate: InlineGate {
 
   func takeOverflow() -> Int { seeing.takeDrops() }
 
-  func open() throws(BPFError) {
-    let attachment = try TCAttachment(
-      program: object.program(Self.program), name: Self.program, interface: inside, .ingress, hook: hook)
-    attached = Attached(attachment)
+  func open() throws(InlineError) {
+    do throws(BPFError) {
+      let attachment = try TCAttachment(
+        program: object.program(Self.program), name: Self.program, interface: inside, .ingress, hook: hook)
+      attached = Attached(attachment)
+    } catch {
+      throw .program(error)
+    }
   }
 
   func close() { attached = nil }

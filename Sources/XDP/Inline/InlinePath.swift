@@ -46,9 +46,9 @@ public final class InlinePath: MarkingPath {
   public func open(_ pair: InlinePair) throws(InlineError) {
     close()
     var random = SystemRandomNumberGenerator()
-    let gate = try PacketSocketGate(pair, hook: hook)
+    let gate: any InlineGate = kind == .xdp ? try XDPGate(pair) : try PacketSocketGate(pair, hook: hook)
     // Nothing is active yet, so no packet comes before the thread is there.
-    do throws(BPFError) { try gate.open() } catch { throw .program(error) }
+    try gate.open()
     do throws(SystemError) {
       let thread = try PacketThread()
       try thread.start(gate.engine(pair, counters), gate.control, lease: gate.lease, seed: random.next())

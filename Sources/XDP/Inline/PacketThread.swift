@@ -132,12 +132,19 @@ final class PacketThread: Sendable {
     // Four times as often as the lease ends.
     let pause = Int32(lease / 4_000_000)
     var failure: SystemError?
+    // What is on its way out when the thread is told to end has so many waits to get there.
+    var patience = 100
     do throws(SystemError) {
       while true {
         control.renewLease(for: lease)
         if isAsked.load(ordering: .acquiring) { serve(&rewriter) }
         guard try engine.turn(&rewriter) == 0 else { continue }
-        if isStopping.load(ordering: .acquiring) { break }
+        if isStopping.load(ordering: .acquiring) {
+          guard let wait = engine.patience, patience > 0 else { break }
+          patience -= 1
+          _ = poll(&waiting, nfds_t(waiting.count), wait)
+          continue
+        }
         wake.clear()
         // What was asked between the look above and clearing the signal.
         guard !isAsked.load(ordering: .acquiring), !isStopping.load(ordering: .acquiring) else { continue }
