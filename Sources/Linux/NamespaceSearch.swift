@@ -23,6 +23,15 @@ public enum NamespaceSearch {
     throw SystemError("find the network namespace with the number", "\(id)", code: ENOENT)
   }
 
+  /// The number that the calling thread's namespace has for the one with a name under /run/netns; nil where it has none,
+  /// because no device of the two is joined.
+  public static func id(ofNamed name: String) throws(SystemError) -> Int32? {
+    let path = "/run/netns/\(name)"
+    let descriptor = try Descriptor("open", path) { open(path, O_RDONLY | O_CLOEXEC) }
+    guard let number = try number(of: descriptor.raw), number >= 0 else { return nil }
+    return number
+  }
+
   private static func number(of namespace: Int32) throws(SystemError) -> Int32? {
     let answer = try Rtnetlink.ask("ip netns list-id", RTM_GETNSID) { request in
       request.put(rtgenmsg(rtgen_family: UInt8(AF_UNSPEC)))

@@ -45,9 +45,29 @@ private func abilities(_ tc: String, _ nft: String) -> PathAbilities {
     #expect(throws: PlanError.self) { try Plan(strategy, path, abilities(tc, nft)) }
   }
 
-  @Test(arguments: [PathChoice.sock, .xdp, .raw]) func pathsOfLaterVersions(path: PathChoice) {
-    let error = #expect(throws: PlanError.unknownPath(path)) { try Plan(.label, path, PathAbilities()) }
-    #expect(error?.description == "this version has no path \(path.rawValue); it has tc and nft")
+  @Test(arguments: [PathChoice.sock]) func pathsOfLaterVersions(path: PathChoice) {
+    #expect(throws: PlanError.unknownPath(path)) { try Plan(.label, path, PathAbilities()) }
+  }
+
+  /// The engines between two ports are taken there, and nowhere else.
+  @Test func inline() throws {
+    for choice in [PathChoice.xdp, .raw] {
+      #expect(throws: PlanError.needsPair(choice)) { try Plan(.label, choice, PathAbilities()) }
+      let plan = try Plan(.auto, choice, PathAbilities(), inline: .auto)
+      #expect(plan.ipv6?.path?.rawValue == choice.rawValue && plan.ipv4?.fallbacks == [])
+    }
+    for choice in [PathChoice.tc, .nft] {
+      #expect(throws: PlanError.notInline(choice)) { try Plan(.label, choice, PathAbilities(), inline: .auto) }
+    }
+    var abilities = PathAbilities()
+    #expect(try Plan(.auto, .auto, abilities, inline: .auto).paths == [.raw])
+    abilities.set(.raw, to: .no("refused"))
+    #expect(try Plan(.auto, .auto, abilities, inline: .auto).paths == [.xdp])
+    #expect(try Plan(.auto, .auto, abilities, inline: .raw).paths == [])
+    #expect(try Plan(.auto, .auto, abilities).families(of: .raw) == [], "auto alone never takes them")
+    abilities.engines = [.xdp, .raw]
+    #expect(try Plan(.dscp, .auto, abilities, inline: .auto).ipv4?.path == .xdp)
+    #expect(try Plan(.hopByHop, .auto, abilities, inline: .auto).ipv6?.path == nil)
   }
 
   @Test func familiesAndFallbacks() throws {

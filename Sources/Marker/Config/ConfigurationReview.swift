@@ -5,6 +5,7 @@ extension Configuration {
   ///
   /// - Throws: `ConfigurationError` where a file says it, else `PlanError`.
   mutating func review() throws {
+    try reviewInline()
     let plan: Plan
     do throws(PlanError) {
       // Nothing was tried yet: this fails only for what no host can.
@@ -25,7 +26,6 @@ extension Configuration {
       throw APIError(address: "api.listen", reason: reason)
     }
     reviewListening()
-    try reviewInline()
     if settings.interfaces.isEmpty, !settings.inline.isOn {
       warn("interfaces", "no interface is named: packets are not marked, flows are announced only")
       return
