@@ -28,12 +28,12 @@ struct ConfigurationOptions: ParsableArguments {
     help: ArgumentHelp(
       "Mark packets of other hosts, which arrive at this port of a bridge and leave by the one that --outside names.",
       valueName: "port"),
-    transform: { try ValueType<String>.interface.argument($0) })
+    transform: { try ValueType<String>.device.argument($0) })
   var inside: String?
 
   @Option(
     help: ArgumentHelp("With `--inside`, the port by which these packets leave.", valueName: "port"),
-    transform: { try ValueType<String>.interface.argument($0) })
+    transform: { try ValueType<String>.device.argument($0) })
   var outside: String?
 
   @Option(

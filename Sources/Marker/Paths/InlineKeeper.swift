@@ -31,11 +31,7 @@ final class InlineKeeper: PathKeeper {
   static func engines(_ settings: InlineSettings) -> [PathKind] {
     let details = (try? InterfaceDetails.all()) ?? []
     let ports = details.filter { [settings.inside, settings.outside].contains($0.interface.name) }
-    let areCards = ports.allSatisfy { port in
-      port.interface.kind.isEmpty && port.driver != "virtio_net"
-        && port.xdp?.isSuperset(of: [.native, .redirect]) == true
-    }
-    return areCards && ports.count == 2 ? [.xdp, .raw] : [.raw, .xdp]
+    return ports.allSatisfy(\.suitsXDP) && ports.count == 2 ? [.xdp, .raw] : [.raw, .xdp]
   }
 
   var path: any MarkingPath { inline }

@@ -5,11 +5,14 @@ internal import Linux
 /// they were is in a file, so that the next start, or `marker inline down`, can put them back for a daemon that was killed.
 final class InlineDevices {
   private let pair: InlinePair
-  private let record: FeatureRecord
+  /// Nil where the devices go with who changes them.
+  private let record: FeatureRecord?
 
-  init(_ pair: InlinePair) throws(InlineError) {
+  init(_ pair: InlinePair, remembers: Bool) throws(InlineError) {
     self.pair = pair
-    do throws(SystemError) { record = try FeatureRecord(for: pair.inside) } catch { throw .system(error) }
+    do throws(SystemError) { record = remembers ? try FeatureRecord(for: pair.inside) : nil } catch {
+      throw .system(error)
+    }
     restore()
   }
 
@@ -54,13 +57,13 @@ final class InlineDevices {
     let wanted = features.filter { enabled.contains($0) }
     guard !wanted.isEmpty else { return }
     // First what was, then the change: whoever comes after a crash puts back too much rather than too little.
-    try record.add(wanted, of: end)
+    try record?.add(wanted, of: end)
     let fixed = try device.set(Dictionary(uniqueKeysWithValues: wanted.map { ($0, false) }))
     guard fixed.isEmpty else { throw SystemError("ethtool -K \(name) \(fixed[0]) off", code: EOPNOTSUPP) }
   }
 
   /// Puts back what is in the record; a device that is gone needs nothing.
-  func restore() { record.restore(pair.inside) }
+  func restore() { record?.restore(pair.inside) }
 }
 
 /// The other end of a veth pair, wherever it is.

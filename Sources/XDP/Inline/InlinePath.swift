@@ -20,6 +20,7 @@ public final class InlinePath: MarkingPath {
   private var running: Running?
   private let maxFlows: Int
   private let hook: TCHook?
+  private let remembers: Bool
   private var ports = PortFilter()
   private var orders: ContiguousArray<PacketThread.Order> = []
   /// The places in the batch of `orders`.
@@ -34,10 +35,12 @@ public final class InlinePath: MarkingPath {
   /// - Parameters:
   ///   - kind: `.raw` for packet sockets, `.xdp` for AF_XDP.
   ///   - hook: of the raw engine's gate, nil for the best that the kernel has.
-  public init(_ kind: PathKind, maxFlows: Int, hook: TCHook? = nil) {
+  ///   - remembers: whether a file keeps what was changed at the devices, for whoever comes after a crash.
+  public init(_ kind: PathKind, maxFlows: Int, hook: TCHook? = nil, remembers: Bool = true) {
     self.kind = kind
     self.maxFlows = maxFlows
     self.hook = hook
+    self.remembers = remembers
   }
 
   deinit { close() }
@@ -46,7 +49,7 @@ public final class InlinePath: MarkingPath {
   public func open(_ pair: InlinePair) throws(InlineError) {
     close()
     var random = SystemRandomNumberGenerator()
-    let gate: any InlineGate = kind == .xdp ? try XDPGate(pair) : try PacketSocketGate(pair, hook: hook)
+    let gate: any InlineGate = kind == .xdp ? try XDPGate(pair, remembers: remembers) : try PacketSocketGate(pair, hook: hook)
     // Nothing is active yet, so no packet comes before the thread is there.
     try gate.open()
     do throws(SystemError) {

@@ -29,7 +29,7 @@ final class XDPGate: InlineGate {
   private static let native: UInt32 = 1 << 2
   private static let program = "marker_redirect"
 
-  init(_ pair: InlinePair) throws(InlineError) {
+  init(_ pair: InlinePair, remembers: Bool) throws(InlineError) {
     // Ethernet and two tags before the IP header.
     guard pair.inside.mtu + 22 <= FrameMemory.longest else {
       throw .frames(pair.inside, longest: FrameMemory.longest - 22)
@@ -49,7 +49,7 @@ final class XDPGate: InlineGate {
     } catch {
       throw .program(error)
     }
-    devices = try InlineDevices(pair)
+    devices = try InlineDevices(pair, remembers: remembers)
     control.setUp(inside: pair.inside.index, sink: 0, longest: FrameMemory.longest)
   }
 

@@ -14,10 +14,10 @@ extension Setting {
       "Mark also on interfaces that a default route leads through, or that have a global address.",
       flag: "--discover"),
     Setting(
-      "inline.inside", \.inline.inside, .optional(.interface, none: "none"),
+      "inline.inside", \.inline.inside, .optional(.device, none: "none"),
       "Mark packets of other hosts: they arrive at this port of a bridge; see [inline](inline.md).", flag: "--inside"),
     Setting(
-      "inline.outside", \.inline.outside, .optional(.interface, none: "none"),
+      "inline.outside", \.inline.outside, .optional(.device, none: "none"),
       "The port of the same bridge by which these packets leave.", flag: "--outside"),
     Setting(
       "inline.engine", \.inline.engine, .word(),
