@@ -10,6 +10,7 @@ extension FlowTable {
   /// - Parameter dump: its number; each dump has the next.
   public mutating func note(_ bytes: SocketBytes?, ofSocket key: FlowKey, dump: UInt32, at now: Moment) {
     guard let position = store.position(of: key) else { return }
+    if !store[position].sighting.isSeen { touch(key) }
     store[position].sighting = .seen(in: dump)
     note(bytes, at: position, now)
   }

@@ -12,6 +12,7 @@ struct ClsactFilter: ~Copyable {
   private let programID: UInt32
   /// Whether the qdisc was made here: then it goes with the filter if nobody else has come to use it.
   private let madeQdisc: Bool
+  private let life: MarkLife
 
   /// Our filter's handle, whatever its priority: "stag".
   private static let handle: UInt32 = 0x7374_6167
@@ -19,7 +20,9 @@ struct ClsactFilter: ~Copyable {
   private static let priorities: ClosedRange<UInt32> = 1...64
 
   /// - Throws: what the kernel said of the last thing tried.
-  init(program: Int32, programName: String, interface: Interface) throws(SystemError) {
+  init(
+    program: Int32, programName: String, interface: Interface, life: MarkLife = MarkLife()
+  ) throws(SystemError) {
     var hook = Self.hook(interface, BPF_TC_EGRESS)
     let made = bpf_tc_hook_create(&hook)
     // EEXIST: somebody has put clsact there, which serves as well.
@@ -46,6 +49,7 @@ struct ClsactFilter: ~Copyable {
         self.priority = priority
         programID = options.prog_id
         madeQdisc = made == 0
+        self.life = life
         return
       }
       // EINVAL, EEXIST: filters of another kind or protocol have this priority.
@@ -56,12 +60,22 @@ struct ClsactFilter: ~Copyable {
   }
 
   deinit {
+    if life.outlivesProcess { return }
     // Where the interface is gone, so is the filter; and one that has taken its place is not this one's to remove.
     guard isThere else { return }
     var hook = Self.hook(interface, BPF_TC_EGRESS)
     var options = Self.options(priority)
     _ = bpf_tc_detach(&hook, &options)
     if madeQdisc { Self.removeQdiscIfUnused(interface) }
+  }
+
+  /// Removes the filters that earlier processes left on an interface.
+  static func removeLeft(on interface: Interface, programName: String) {
+    var hook = hook(interface, BPF_TC_EGRESS)
+    for priority in priorities where occupant(&hook, priority) == programName {
+      var options = options(priority)
+      _ = bpf_tc_detach(&hook, &options)
+    }
   }
 
   private static func hook(_ interface: Interface, _ point: bpf_tc_attach_point) -> bpf_tc_hook {
