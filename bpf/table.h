@@ -23,6 +23,17 @@ struct marker_key {
 /* Insert an extension header on IPv6; with both, hop-by-hop options come first. Only headers.bpf.c does it. */
 #define MARKER_INSERT_HOP_BY_HOP 8
 #define MARKER_INSERT_DESTINATION 16
+/* Entered by a program at TCP's events, and userspace was not told yet. */
+#define MARKER_PENDING 32
+
+/* The bits of a label that carry no tag (draft-cc-v6ops-wlcg-flow-label-marking-03). */
+#define MARKER_LABEL_ENTROPY 0xc0103
+
+/* marker_value.reach */
+/* The flow's socket was found: its packets leave stamped, from the next on. */
+#define MARKER_REACHED 1
+/* Its socket cannot be stamped. */
+#define MARKER_UNREACHABLE 2
 
 /* What to stamp, and what was stamped. */
 struct marker_value {
@@ -35,7 +46,9 @@ struct marker_value {
 	__u8 dscp;
 	/* The data of the option in an inserted header, as on the wire. */
 	__u8 option[3];
-	__u8 zero[3];
+	/* Written by the sock path's programs. */
+	__u8 reach;
+	__u8 zero[2];
 	/* As on the wire, after segmentation. */
 	__u64 packets;
 	/* From the IP header on. */

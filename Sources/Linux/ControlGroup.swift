@@ -9,6 +9,13 @@ public enum ControlGroup {
     return path(in: try contents(ofSmallFile: "/proc/self/cgroup"), mounts.map { ($0.root, $0.point) })
   }
 
+  /// The folder of the group that all others are in, as far as this process sees them; nil where the hierarchy is not
+  /// mounted.
+  public static func root() throws(SystemError) -> String? {
+    let mounts = try Mount.all(ofType: "cgroup2")
+    return (mounts.last { $0.root == "/" } ?? mounts.last)?.point
+  }
+
   /// - Parameters:
   ///   - listing: /proc/self/cgroup. The line of version 2 is "0::" and the path.
   ///   - mounts: what of the hierarchy is mounted, and where.

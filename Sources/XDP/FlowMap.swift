@@ -148,6 +148,12 @@ struct FlowMap: ~Copyable {
     }
   }
 
+  /// What the sock path's programs know of a flow's socket; nil where the flow is not there.
+  func reach(_ key: FlowKey) -> SocketReach? {
+    var (key, value) = (marker_key(key), marker_value())
+    return bpf_map_lookup_elem(map, &key, &value) == 0 ? SocketReach(value.reach) : nil
+  }
+
   private func readOneByOne(_ body: (FlowKey, Usage) -> Void) throws(SystemError) {
     var previous: marker_key?
     while true {
@@ -165,6 +171,25 @@ struct FlowMap: ~Copyable {
       if status == 0, let key = next.flowKey { body(key, value.usage) }
       previous = next
     }
+  }
+}
+
+/// What the sock path's programs know of a flow's socket.
+enum SocketReach {
+  /// It was not seen.
+  case unseen
+  /// Its packets leave stamped, from the next on.
+  case reached
+  /// It cannot be stamped.
+  case unreachable
+
+  init(_ reach: UInt8) {
+    self =
+      switch Int32(reach) {
+      case MARKER_REACHED: .reached
+      case MARKER_UNREACHABLE: .unreachable
+      default: .unseen
+      }
   }
 }
 

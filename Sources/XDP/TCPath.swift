@@ -173,6 +173,16 @@ public final class TCPath: MarkingPath {
     try programs.program(for: header)
   }
 
+  /// What the sock path's programs read and write of this path.
+  func sharedMaps() throws(BPFError) -> [String: Int32] {
+    var maps: [String: Int32] = [:]
+    for name in ["flows", ".bss"] { maps[name] = try programs.map(name) }
+    return maps
+  }
+
+  /// What is known of a flow's socket; nil where the flow is not there.
+  func reach(of key: FlowKey) -> SocketReach? { map.reach(key) }
+
   private func canCarry(_ mark: Mark) -> Bool { mark.headers == nil || programs.insertsHeaders }
 
   private func mark(_ range: Range<Int>, _ batch: inout ChangeBatch) {

@@ -16,6 +16,8 @@ struct Settings: Equatable, Sendable {
   /// Leave packets alone that have a DSCP already.
   var onlyIfUnset = true
   var tcHook: TCHook?
+  /// The folder of the control group whose sockets the sock path sets; nil is the root.
+  var controlGroup: String?
   /// Marks every packet that no flow matches.
   var markAll: SciTag?
   var pipes = ["/var/run/flowd-go/np"]

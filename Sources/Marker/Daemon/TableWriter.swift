@@ -34,6 +34,7 @@ final class TableWriter: Service {
       self.settings = settings
       self.plan = plan
     }
+
   }
 
   private let inbox: BoundedQueue<FlowEvent>
@@ -152,7 +153,7 @@ final class TableWriter: Service {
   /// First the kernel, then the announcements: a flow is marked before anybody is told of it.
   func flush(_ desk: inout Desk) {
     if desk.batch.isEmpty { return }
-    for keeper in desk.keepers { keeper.path.apply(&desk.batch) }
+    desk.keepers.carry(&desk.batch)
     for change in desk.batch.changes {
       guard let failure = change.failure else { continue }
       desk.refusals.report(

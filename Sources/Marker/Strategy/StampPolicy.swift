@@ -3,7 +3,8 @@ import Flow
 extension Settings {
   /// Which path stamps what where paths can do what is given.
   func plan(_ abilities: PathAbilities = PathAbilities()) throws(PlanError) -> Plan {
-    if interfaces.isEmpty { return .nothing }
+    // Sockets are set whatever interface their packets leave by.
+    if interfaces.isEmpty, path != .sock { return .nothing }
     return try Plan(strategy, path, abilities, dscpOnIPv6: dscpOnIPv6)
   }
 

@@ -38,6 +38,10 @@ extension Setting {
       "The hook of the tc path; auto is the best there is.",
       flag: "--tc-hook"),
     Setting(
+      "sockets.cgroup", \.controlGroup, .optional(.path, none: "root"),
+      "The folder of the control group whose processes' sockets the sock path sets; root is all of the host's.",
+      flag: "--cgroup"),
+    Setting(
       "pipes", \.pipes, .list(of: .path), "Named pipes that flows are read from; made if missing.",
       flag: "--pipe"),
     Setting(
