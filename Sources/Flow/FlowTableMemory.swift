@@ -13,6 +13,9 @@ extension FlowTable {
     return true
   }
 
+  /// Whether `remember` has something to hand over.
+  public var hasChangedRecords: Bool { !touched.isEmpty }
+
   /// Hands the records that have changed since the last call to a memory.
   public mutating func remember(in memory: any FlowMemory) {
     for key in touched {

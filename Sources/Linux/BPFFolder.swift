@@ -10,6 +10,7 @@ public struct BPFFolder: Sendable {
   public static let version = "v1"
 
   public let path: String
+  private let root: String
   /// The folder of all namespaces of this version.
   private let parent: String
 
@@ -17,14 +18,27 @@ public struct BPFFolder: Sendable {
   ///
   /// - Throws: where there is no BPF file system to be had, or it cannot be written to.
   public init() throws(SystemError) {
-    let root = "\(try Self.mounted())/marker"
-    parent = "\(root)/\(Self.version)"
-    path = "\(parent)/net-\(try NetworkNamespaceID.own())"
+    self.init(try Self.mounted(), try NetworkNamespaceID.own())
     for folder in [root, parent, path] {
       // Nobody else has any business with what is in there.
       guard mkdir(folder, 0o700) != 0, errno != EEXIST else { continue }
       throw SystemError("mkdir", folder)
     }
+  }
+
+  /// The folder, where it is there; nothing is made or mounted.
+  public static func existing() -> BPFFolder? {
+    guard let mount = try? Mount.all(ofType: "bpf").last, let id = try? NetworkNamespaceID.own() else {
+      return nil
+    }
+    let folder = BPFFolder(mount.point, id)
+    return access(folder.path, F_OK) == 0 ? folder : nil
+  }
+
+  private init(_ mount: String, _ namespace: UInt64) {
+    root = "\(mount)/marker"
+    parent = "\(root)/\(Self.version)"
+    path = "\(parent)/net-\(namespace)"
   }
 
   /// The path of a pin.

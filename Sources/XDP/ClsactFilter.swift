@@ -69,13 +69,17 @@ struct ClsactFilter: ~Copyable {
     if madeQdisc { Self.removeQdiscIfUnused(interface) }
   }
 
-  /// Removes the filters that earlier processes left on an interface.
-  static func removeLeft(on interface: Interface, programName: String) {
+  /// Removes the filters that earlier processes left on an interface. The qdisc stays: others may count on it.
+  ///
+  /// - Returns: how many there were.
+  static func removeLeft(on interface: Interface, programName: String) -> Int {
     var hook = hook(interface, BPF_TC_EGRESS)
+    var removed = 0
     for priority in priorities where occupant(&hook, priority) == programName {
       var options = options(priority)
-      _ = bpf_tc_detach(&hook, &options)
+      if bpf_tc_detach(&hook, &options) == 0 { removed += 1 }
     }
+    return removed
   }
 
   private static func hook(_ interface: Interface, _ point: bpf_tc_attach_point) -> bpf_tc_hook {

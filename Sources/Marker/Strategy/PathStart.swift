@@ -124,10 +124,10 @@ extension PathStart {
   /// Opens real paths.
   ///
   /// - Parameters:
-  ///   - flows: those that other paths mark until now.
-  ///   - predecessors: those paths.
+  ///   - heritage: what other paths mark until now.
+  ///   - predecessors: those paths, where they are this daemon's.
   init(
-    _ settings: Settings, interfaces: [Interface], flows: @escaping NFTPath.Flows = { _ in },
+    _ settings: Settings, interfaces: [Interface], heritage: PathHeritage = PathHeritage(),
     predecessors: [any PathKeeper] = [], log: Logger
   ) {
     let need = ComplementNeed()
@@ -141,14 +141,13 @@ extension PathStart {
           following: predecessors.lazy.compactMap { $0 as? SockKeeper }.first, log: log)
       case .tc:
         let keeper = try TCKeeper(
-          interfaces, maxFlows: settings.limits.maxFlows, hook: settings.tcHook,
-          insertsHeaders: settings.strategy.ipv6?.headers != nil,
-          need: plan.isComplement(.tc) ? need : nil, log: log)
+          interfaces, settings, plan, heritage, need: plan.isComplement(.tc) ? need : nil, log: log)
         complement = keeper
         return keeper
       case .nft:
         return try NFTKeeper(
-          interfaces, families: plan.families(of: path), maxFlows: settings.limits.maxFlows, flows: flows, log: log)
+          interfaces, families: plan.families(of: path), maxFlows: settings.limits.maxFlows,
+          flows: heritage.flows, scope: settings.scope(plan), log: log)
       }
     }
   }

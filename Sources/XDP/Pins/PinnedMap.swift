@@ -77,7 +77,8 @@ struct PinnedMap: ~Copyable {
 
   /// Pins a map in place of one that has its path.
   static func pin(_ map: Int32, _ path: String) throws(SystemError) {
-    let beside = "\(path).new"
+    // Names with dots are refused (kernel/bpf/inode.c).
+    let beside = "\(path)-new"
     unlink(beside)
     let status = bpf_obj_pin(map, beside)
     guard status == 0 else { throw SystemError("bpf_obj_pin", beside, code: -status) }

@@ -60,11 +60,45 @@ extension TCPath {
     }
   }
 
-  /// Takes away what earlier processes left on interfaces, but for some.
-  public static func removeLeft(in pins: BPFFolder, except kept: [UInt32] = []) {
+  /// Whether all that is pinned in a folder belongs to interfaces that have gone.
+  public static func isOrphaned(_ folder: String) -> Bool {
+    let links = BPFFolder.names(in: folder).filter { $0.hasPrefix(linkPrefix) }
+    return !links.isEmpty
+      && links.allSatisfy { name in
+        let fd = bpf_obj_get("\(folder)/\(name)")
+        guard fd >= 0 else { return false }
+        let link = Descriptor(owning: fd)
+        return TCXLink.interfaceIndex(ofLink: link.raw) == 0
+      }
+  }
+
+  /// Takes away the links that earlier processes left on interfaces, but for some.
+  ///
+  /// - Returns: how many there were.
+  @discardableResult
+  public static func removeLeft(in pins: BPFFolder, except kept: [UInt32] = []) -> Int {
+    var removed = 0
     for name in pins.names where name.hasPrefix(linkPrefix) {
       if let index = UInt32(name.dropFirst(linkPrefix.count)), kept.contains(index) { continue }
       pins.remove(name)
+      removed += 1
     }
+    return removed
+  }
+
+  /// Takes away the clsact filters that earlier processes left.
+  ///
+  /// - Returns: how many there were.
+  public static func removeFilters(on interfaces: [Interface]) throws(PathError) -> Int {
+    var removed = 0
+    do throws(SystemError) {
+      for interface in interfaces {
+        guard let header = interface.linkHeader, try TrafficFilters.exist(on: interface) else { continue }
+        removed += ClsactFilter.removeLeft(on: interface, programName: TCPrograms.name(of: header))
+      }
+    } catch {
+      throw PathError(.tc, "\(error)")
+    }
+    return removed
   }
 }
