@@ -15,6 +15,13 @@ extension FlowTable {
     note(bytes, at: position, now)
   }
 
+  /// Notes that a flow has a socket, as it was asked for alone: the next dump that lacks it tells of its end.
+  public mutating func sight(_ key: FlowKey) {
+    guard let position = store.position(of: key), !store[position].sighting.isSeen else { return }
+    store[position].sighting = .seen(in: 0)
+    touch(key)
+  }
+
   /// Notes what a socket has moved, as it was asked alone.
   public mutating func note(_ bytes: SocketBytes?, ofSocket key: FlowKey, at now: Moment) {
     guard let position = store.position(of: key) else { return }

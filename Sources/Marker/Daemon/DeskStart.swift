@@ -31,6 +31,9 @@ extension TableWriter.Desk {
       table.setPolicy(settings.policy(plan), into: &changes)
       keepers.carry(&changes)
       table.settle(changes)
+      // Sockets may have gone while nobody looked.
+      sockets?.watch.setHasFlows(true)
+      sockets?.watch.hurry()
     } else {
       var none = ChangeBatch()
       table.setPolicy(settings.policy(plan), into: &none)

@@ -9,35 +9,43 @@ struct Inheritance {
   /// Nil where nothing can be pinned.
   let pins: BPFFolder?
   /// Nil where flows end with the daemon.
-  let memory: RecordMap?
-  private var records: [FlowRecord] = []
+  var memory: RecordMap? { keepsMarks ? records : nil }
+  private let keepsMarks: Bool
+  private let records: RecordMap?
+  private var flows: [FlowRecord] = []
   private var usage: [FlowKey: Usage] = [:]
+  /// An earlier daemon was here.
+  private let hadPredecessor: Bool
   /// Records have to be kept again, all of them.
   private var isRenumbered = false
 
   /// Reads what is there. What cannot be had costs what it would have given, and is told.
   init(_ settings: Settings, _ applications: ApplicationNames, log: Logger) {
+    keepsMarks = settings.keepsMarks
     guard let pins = Self.folder(settings, log) else {
-      (self.pins, memory) = (nil, nil)
+      (self.pins, records) = (nil, nil)
+      // Nothing tells.
+      hadPredecessor = true
       return
     }
     self.pins = pins
+    hadPredecessor = !pins.names.isEmpty
     Self.sweep(pins, log)
-    guard settings.keepsMarks || !pins.names.isEmpty else {
-      memory = nil
+    guard keepsMarks || hadPredecessor else {
+      records = nil
       return
     }
     do throws(MemoryError) {
-      let memory = try RecordMap(in: pins, maxFlows: settings.limits.maxFlows, applications)
-      var records: [FlowRecord] = []
-      isRenumbered = try memory.recall { records.append($0) }
+      let records = try RecordMap(in: pins, maxFlows: settings.limits.maxFlows, applications)
+      var flows: [FlowRecord] = []
+      isRenumbered = try records.recall { flows.append($0) }
+      self.flows = flows
       self.records = records
-      self.memory = memory
     } catch {
       log.warning("flows end with the daemon", metadata: ["error": "\(error)"])
-      memory = nil
+      records = nil
     }
-    guard !records.isEmpty else { return }
+    guard !flows.isEmpty else { return }
     readUsage(pins, log)
   }
 
@@ -73,14 +81,14 @@ struct Inheritance {
 
   /// Enters the flows, which go on: nobody is told of them again.
   func enter(into table: inout FlowTable, log: Logger) {
-    guard let memory, !records.isEmpty else { return }
-    let lastLife = memory.lastLife
+    guard let records, !flows.isEmpty else { return }
+    let lastLife = records.lastLife
     var refused = 0
-    for record in records {
+    for record in flows {
       if !table.adopt(record, counted: usage[record.key], lastSeen: lastLife) { refused += 1 }
     }
     if isRenumbered { table.touchAll() }
-    log.info("going on with the flows of an earlier daemon", metadata: ["flows": "\(records.count)"])
+    log.info("going on with the flows of an earlier daemon", metadata: ["flows": "\(flows.count)"])
     if refused > 0 {
       log.warning("the table is full; flows of the earlier daemon are lost", metadata: ["count": "\(refused)"])
     }
@@ -89,8 +97,11 @@ struct Inheritance {
   /// Removes what the earlier daemon left and this one does not use.
   func settle(_ keepers: [any PathKeeper], _ interfaces: [Interface], log: Logger) {
     let kinds = keepers.map(\.path.kind)
-    if let pins { TCPath.removeLeft(in: pins, except: kinds.contains(.tc) ? interfaces.map(\.index) : []) }
-    guard !kinds.contains(.nft), !records.isEmpty else { return }
+    if let pins {
+      TCPath.removeLeft(in: pins, except: kinds.contains(.tc) ? interfaces.map(\.index) : [])
+      if !keepsMarks { BPFFolder.remove(pins.path) }
+    }
+    guard !kinds.contains(.nft), hadPredecessor else { return }
     do throws(PathError) { try NFTPath.clean() } catch {
       log.debug("no nft table of an earlier daemon was removed", metadata: ["reason": "\(error)"])
     }

@@ -90,6 +90,7 @@ extension TCPath {
   ///
   /// - Returns: how many there were.
   public static func removeFilters(on interfaces: [Interface]) throws(PathError) -> Int {
+    LibbpfLog.install()
     var removed = 0
     do throws(SystemError) {
       for interface in interfaces {
