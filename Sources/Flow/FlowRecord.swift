@@ -48,6 +48,17 @@ extension Flow {
 
 /// What keeps the records of flows beyond the end of the process. Used by the table's writer only.
 public protocol FlowMemory: AnyObject {
+  /// When the process that kept the records last gave a sign of life. To be asked after `recall`.
+  var lastLife: MonotonicTime { get }
+
+  /// Somebody has removed all records: they have to be kept again.
+  var hasLostAll: Bool { get }
+
+  /// Hands out every record that was kept. To be called before anything else is kept.
+  ///
+  /// - Returns: whether all of them have to be kept again, because applications have other numbers now.
+  func recall(_ body: (FlowRecord) -> Void) throws(MemoryError) -> Bool
+
   /// Keeps a flow's record, in place of one that was kept of it.
   func keep(_ record: FlowRecord)
 

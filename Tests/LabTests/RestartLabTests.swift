@@ -9,7 +9,7 @@ import Testing
 @Suite(.enabled(if: geteuid() == 0, "needs root")) struct RestartLabTests {
   private static let tag: UInt32 = 0x10044
 
-  private func start(_ pair: VethPair, _ options: String, keeps: Bool = true) throws -> MarkerProcess {
+  private func start(_ pair: VethPair, _ options: String, keeps: Bool = true) throws(SystemError) -> MarkerProcess {
     try MarkerProcess(
       "--interface near0 --pipe PIPE --api API --collector [\(VethPair.far6)]:10514 --no-remote-fireflies "
         + "\(options) \(keeps ? "KEEP" : "")", in: pair.near)
@@ -38,7 +38,9 @@ import Testing
     try pair.near.shell("\(MarkerProcess.binary) clean")
   }
 
-  @Test(arguments: ["--path tc --tc-hook tcx", "--path tc --tc-hook clsact", "--path nft", "--path nft --entropy flow"])
+  @Test(arguments: [
+    "--path tc --tc-hook tcx", "--path tc --tc-hook clsact", "--path nft", "--path nft --entropy flow",
+  ])
   func noPacketIsUnmarkedHoweverTheDaemonEnds(path: String) throws {
     let pair = try VethPair()
     let (udp, tcp) = (try Conversation.udp(pair), try Conversation.tcp(pair))
@@ -52,7 +54,8 @@ import Testing
       _ = marker.stop(signal)
       try tcp.near.send([4, 5])
       marker = try start(pair, path)
-      #expect(marker.log.contains("flows=2") && marker.log.contains("going on with the flows"), "\(marker.log)")
+      #expect(
+        marker.log.contains("flows=2") && marker.log.contains("going on with the flows"), "\(marker.log)")
     }
     blast.stop()
     try tcp.near.send([6])
@@ -145,6 +148,53 @@ import Testing
     _ = try clean(pair)
   }
 
+  @Test func withoutBPFFlowsAreKeptInNFTables() throws {
+    let pair = try VethPair()
+    let ear = try Peer(pair, port: 10514)
+    let flow = try Conversation.udp(pair)
+    func confined() throws -> MarkerProcess {
+      try refusingBPF(with: EPERM) { () throws(SystemError) in try start(pair, "--strategy auto") }
+    }
+    var marker = try confined()
+    try marker.tell(line("start", flow.key))
+    try waitUntilMarked(pair, flow)
+    // It comes back, with what it held.
+    try pair.near.shell("nft flush ruleset")
+    try waitUntilMarked(pair, flow)
+    try marker.tell("start udp 192.0.2.1 7 192.0.2.2 8 cms \"Analysis Input\"\n")
+    var told = try ear.heard().map { try Told($0) }
+    #expect(told.map(\.state) == ["start", "start"])
+    let listing = try pair.near.shell("nft list table inet marker_memory")
+    #expect(listing.contains("comment \"v1 145 ") && listing.contains("comment \"v1 206 "), "\(listing)")
+    try pair.near.shell("nft -c -f - <<'EOF'\n\(listing)\nEOF")
+
+    let capture = try Capture("far0", in: pair.far)
+    let blast = try Blast([flow.near])
+    for signal in [SIGKILL, SIGTERM] {
+      _ = marker.stop(signal)
+      marker = try confined()
+      #expect(marker.log.contains("flows=2"), "\(marker.log)")
+    }
+    blast.stop()
+    let frames = try capture.frames()
+    #expect(labels(frames, flow.key).count > 100)
+    #expect(labels(frames, flow.key).filter { $0 != Self.tag }.count == 0)
+    try marker.tell(line("end", flow.key) + "end udp 192.0.2.1 7 192.0.2.2 8 cms \"Analysis Input\"\n")
+    told += try ear.heard().map { try Told($0) }
+    #expect(told.map(\.state) == ["start", "start", "end", "end"])
+    #expect(Set(told.map(\.start)).count == 2)
+    // BPF was given to it meanwhile: what was kept elsewhere is not lost.
+    try marker.tell(line("start", flow.key))
+    try waitUntilMarked(pair, flow)
+    #expect(marker.stop() == 0)
+    marker = try start(pair, "--strategy auto")
+    #expect(marker.log.contains("flows=1"), "\(marker.log)")
+    #expect(try isMarked(pair, flow), "\(marker.log)")
+    #expect(marker.stop() == 0)
+    #expect(try clean(pair).hasPrefix("removed: "))
+    #expect(try pair.near.shell("nft list tables") == "")
+  }
+
   @Test func aSecondDaemonIsRefusedAndADeadOneIsNoObstacle() throws {
     let pair = try VethPair()
     let first = try start(pair, "", keeps: false)
@@ -207,7 +257,8 @@ import Testing
     #expect(try clean(pair).contains("1 tcx link,"))
   }
 
-  @Test(arguments: ["--path tc", "--path nft"]) func everyPacketOfAMarkedHostStaysMarked(path: String) throws {
+  @Test(arguments: ["--path tc", "--path nft"]) func everyPacketOfAMarkedHostStaysMarked(path: String) throws
+  {
     let pair = try VethPair()
     let flow = try Conversation.udp(pair)
     var marker = try start(pair, "\(path) --mark-all atlas/perfsonar")

@@ -8,7 +8,7 @@ struct Clean: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Take away the marks and flows that a stopped daemon has left in the kernel.",
     discussion: """
-      Removes what marker has added in this network namespace: its programs at tc, its nftables table `inet marker`, and \
+      Removes what marker has added in this network namespace: its programs at tc, its nftables tables `inet marker` and `inet marker_memory`, and \
       what it pins in the BPF file system. Nothing of others is touched. Refused while a daemon runs; stop that first, or \
       run it with --clean.
       """)
@@ -25,6 +25,7 @@ struct Clean: ParsableCommand {
       BPFFolder.remove(folder.path)
     }
     if try NFTPath.clean() { removed.append("the nftables table inet marker") }
+    if try NFTMemory.clean() { removed.append("the nftables table inet marker_memory") }
     print(removed.isEmpty ? "nothing of marker's is here" : "removed: \(removed.joined(separator: ", "))")
   }
 }

@@ -9,10 +9,11 @@ struct Inheritance {
   /// Nil where nothing can be pinned.
   let pins: BPFFolder?
   /// Nil where flows end with the daemon.
-  var memory: RecordMap? { keepsMarks ? records : nil }
+  var memory: (any FlowMemory)? { keepsMarks ? records : nil }
   private let keepsMarks: Bool
-  private let records: RecordMap?
-  private var flows: [FlowRecord] = []
+  private let records: (any FlowMemory)?
+  private let flows: [FlowRecord]
+  private let lastLife: MonotonicTime
   private var usage: [FlowKey: Usage] = [:]
   /// An earlier daemon was here.
   private let hadPredecessor: Bool
@@ -22,42 +23,50 @@ struct Inheritance {
   /// Reads what is there. What cannot be had costs what it would have given, and is told.
   init(_ settings: Settings, _ applications: ApplicationNames, log: Logger) {
     keepsMarks = settings.keepsMarks
-    guard let pins = Self.folder(settings, log) else {
-      (self.pins, records) = (nil, nil)
-      // Nothing tells.
-      hadPredecessor = true
-      return
+    var problems: [String] = []
+    do throws(SystemError) { pins = try BPFFolder() } catch {
+      problems.append("\(error)")
+      pins = nil
     }
-    self.pins = pins
-    hadPredecessor = !pins.names.isEmpty
-    Self.sweep(pins, log)
-    guard keepsMarks || hadPredecessor else {
-      records = nil
-      return
-    }
-    do throws(MemoryError) {
-      let records = try RecordMap(in: pins, maxFlows: settings.limits.maxFlows, applications)
-      var flows: [FlowRecord] = []
-      isRenumbered = try records.recall { flows.append($0) }
-      self.flows = flows
-      self.records = records
-    } catch {
-      log.warning("flows end with the daemon", metadata: ["error": "\(error)"])
-      records = nil
-    }
-    guard !flows.isEmpty else { return }
-    readUsage(pins, log)
-  }
-
-  private static func folder(_ settings: Settings, _ log: Logger) -> BPFFolder? {
-    do throws(SystemError) { return try BPFFolder() } catch {
-      if settings.keepsMarks, !settings.interfaces.isEmpty {
-        log.notice(
-          "flows and marks end with the daemon: it cannot keep them in the BPF file system",
-          metadata: ["error": "\(error)"])
+    if let pins { Self.sweep(pins, log) }
+    let isInNFT = pins?.names.isEmpty ?? true ? NFTMemory.isThere() : false
+    hadPredecessor = isInNFT || pins.map { !$0.names.isEmpty } ?? true
+    var flows: [FlowRecord] = []
+    var records: (any FlowMemory)?
+    var lastLife = MonotonicTime(nanoseconds: 0)
+    if keepsMarks && !settings.interfaces.isEmpty || hadPredecessor {
+      if let pins {
+        do throws(MemoryError) {
+          let map = try RecordMap(in: pins, maxFlows: settings.limits.maxFlows, applications)
+          isRenumbered = try map.recall { flows.append($0) }
+          lastLife = map.lastLife
+          records = map
+        } catch {
+          problems.append("\(error)")
+        }
       }
-      return nil
+      if records == nil || isInNFT {
+        do throws(MemoryError) {
+          let sets = try NFTMemory(applications)
+          let isRenumbered = try sets.recall { flows.append($0) }
+          lastLife = max(lastLife, sets.lastLife)
+          if records == nil { records = sets } else { try NFTMemory.clean() }
+          self.isRenumbered = self.isRenumbered || isRenumbered || isInNFT
+        } catch {
+          problems.append("\(error)")
+        }
+      }
     }
+    // Of what was kept without one nothing is known but that it is there now.
+    self.lastLife = lastLife.nanoseconds == 0 ? .now() : lastLife
+    self.records = records
+    self.flows = flows
+    if keepsMarks, records == nil, !settings.interfaces.isEmpty {
+      log.notice(
+        "flows and marks end with the daemon: nothing here can keep them",
+        metadata: ["reasons": "\(problems.joined(separator: "; "))"])
+    }
+    if !flows.isEmpty { readUsage(log) }
   }
 
   /// Removes what daemons of network namespaces have left that are gone: their interfaces went with them.
@@ -68,10 +77,10 @@ struct Inheritance {
     }
   }
 
-  private mutating func readUsage(_ pins: BPFFolder, _ log: Logger) {
+  private mutating func readUsage(_ log: Logger) {
     var usage: [FlowKey: Usage] = [:]
     do throws(PathError) {
-      try TCPath.left(in: pins) { usage[$0] = $1 }
+      if let pins { try TCPath.left(in: pins) { usage[$0] = $1 } }
       try NFTPath.left { usage[$0] = $2 }
     } catch {
       log.warning("what flows have counted until now is not known", metadata: ["error": "\(error)"])
@@ -81,8 +90,7 @@ struct Inheritance {
 
   /// Enters the flows, which go on: nobody is told of them again.
   func enter(into table: inout FlowTable, log: Logger) {
-    guard let records, !flows.isEmpty else { return }
-    let lastLife = records.lastLife
+    guard !flows.isEmpty else { return }
     var refused = 0
     for record in flows {
       if !table.adopt(record, counted: usage[record.key], lastSeen: lastLife) { refused += 1 }
@@ -90,7 +98,8 @@ struct Inheritance {
     if isRenumbered { table.touchAll() }
     log.info("going on with the flows of an earlier daemon", metadata: ["flows": "\(flows.count)"])
     if refused > 0 {
-      log.warning("the table is full; flows of the earlier daemon are lost", metadata: ["count": "\(refused)"])
+      log.warning(
+        "the table is full; flows of the earlier daemon are lost", metadata: ["count": "\(refused)"])
     }
   }
 
@@ -101,9 +110,16 @@ struct Inheritance {
       TCPath.removeLeft(in: pins, except: kinds.contains(.tc) ? interfaces.map(\.index) : [])
       if !keepsMarks { BPFFolder.remove(pins.path) }
     }
+    if !keepsMarks, records is NFTMemory { forget(log) }
     guard !kinds.contains(.nft), hadPredecessor else { return }
     do throws(PathError) { try NFTPath.clean() } catch {
       log.debug("no nft table of an earlier daemon was removed", metadata: ["reason": "\(error)"])
+    }
+  }
+
+  private func forget(_ log: Logger) {
+    do throws(MemoryError) { try NFTMemory.clean() } catch {
+      log.warning("what was kept for the next daemon stays", metadata: ["error": "\(error)"])
     }
   }
 }

@@ -128,7 +128,7 @@ extension TableWriter.Desk {
       // What the plan had to do without, nothing marks.
       apply(new.policy(newPlan))
       for keeper in predecessors { keeper.finish(successors: successors) }
-      if new.keepsMarks, memory != nil { keepers.forEach { $0.keepMarks() } }
+      if new.keepsMarks, memory != nil { for keeper in keepers { keeper.keepMarks() } }
     } catch {
       // The old paths were not told of the other marks.
       table.setPolicy(oldPolicy, into: &superseded)
@@ -141,6 +141,7 @@ extension Settings {
   /// Whether paths have to be made anew; the rest can be changed in those that are there.
   func needsOtherPaths(than old: Settings) -> Bool {
     strategy != old.strategy || dscpOnIPv6 != old.dscpOnIPv6 || path != old.path || tcHook != old.tcHook
-      || controlGroup != old.controlGroup || limits.maxFlows != old.limits.maxFlows || interfaces.isEmpty != old.interfaces.isEmpty
+      || controlGroup != old.controlGroup || limits.maxFlows != old.limits.maxFlows
+      || interfaces.isEmpty != old.interfaces.isEmpty
   }
 }

@@ -1,6 +1,5 @@
 import CLinux
 import Flow
-import XDP
 import Glibc
 import Linux
 import Logging
@@ -145,7 +144,14 @@ final class TableWriter: Service {
   private func remember(_ desk: inout Desk, at now: MonotonicTime) {
     guard let memory = desk.memory else { return }
     desk.table.remember(in: memory)
-    do throws(MemoryError) { try memory.settle(at: now) } catch {
+    do throws(MemoryError) {
+      try memory.settle(at: now)
+      if memory.hasLostAll {
+        desk.table.touchAll()
+        desk.table.remember(in: memory)
+        try memory.settle(at: now)
+      }
+    } catch {
       desk.forgotten.report(log, "cannot keep all flows for the next daemon", ["error": "\(error)"])
     }
   }

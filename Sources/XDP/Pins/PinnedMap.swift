@@ -70,7 +70,8 @@ struct PinnedMap: ~Copyable {
     options.map_flags = layout.flags
     // Names of maps have at most 15 characters.
     let result = bpf_map_create(
-      layout.type, "marker_\(name.prefix(8))", UInt32(layout.key), UInt32(layout.value), layout.size, &options)
+      layout.type, "marker_\(name.prefix(8))", UInt32(layout.key), UInt32(layout.value), layout.size, &options
+    )
     guard result >= 0 else { throw SystemError("bpf_map_create", name, code: -result) }
     return Descriptor(owning: result)
   }

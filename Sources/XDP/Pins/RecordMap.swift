@@ -34,7 +34,8 @@ public final class RecordMap: FlowMemory {
       let records = try PinnedMap(
         "records",
         PinnedMap.Layout(
-          type: BPF_MAP_TYPE_HASH, key: MemoryLayout<marker_key>.size, value: MemoryLayout<marker_record>.size,
+          type: BPF_MAP_TYPE_HASH, key: MemoryLayout<marker_key>.size,
+          value: MemoryLayout<marker_record>.size,
           size: UInt32(clamping: maxFlows), flags: UInt32(BPF_F_NO_PREALLOC)), in: folder)
       let names = try PinnedMap(
         "names",
@@ -59,15 +60,15 @@ public final class RecordMap: FlowMemory {
     values.deallocate()
   }
 
+  /// Nobody but root reaches a pinned map.
+  public var hasLostAll: Bool { false }
+
   /// When the process that kept the records last gave a sign of life.
   public var lastLife: MonotonicTime {
     var (key, value): (UInt32, UInt64) = (0, 0)
     return MonotonicTime(nanoseconds: bpf_map_lookup_elem(life.raw, &key, &value) == 0 ? value : 0)
   }
 
-  /// Hands out every record that was kept. To be called before anything else is kept.
-  ///
-  /// - Returns: whether all of them have to be kept again, because applications have other numbers now.
   public func recall(_ body: (FlowRecord) -> Void) throws(MemoryError) -> Bool {
     let ids = recallNames()
     var previous: marker_key?
