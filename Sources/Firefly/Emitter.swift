@@ -120,10 +120,10 @@ public final class Emitter: Sendable {
     let size = desk.encoder.datagram.count
     if announcement.origin.isHearsay {
       if !desk.hearsay.hasRoom(for: size) { flushHearsay(&desk) }
-      desk.hearsay.append(desk.encoder, ends)
+      desk.hearsay.append(desk.encoder, ends, experiment: announcement.tag.experiment)
     } else {
       if !desk.burst.hasRoom(for: size) { flushOwn(&desk) }
-      desk.burst.append(desk.encoder, ends)
+      desk.burst.append(desk.encoder, ends, experiment: announcement.tag.experiment)
     }
   }
 

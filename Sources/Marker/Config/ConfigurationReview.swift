@@ -77,7 +77,10 @@ extension Configuration {
   }
 
   private mutating func reviewMarkAll(_ plan: Plan) {
-    guard let tag = settings.markAll else { return }
+    guard let tag = settings.markAll else {
+      for path in ["markAllExcept.networks", "markAllExcept.ports"] { unused(path, "markAll is none") }
+      return
+    }
     let policy = settings.policy(plan)
     for isIPv4 in [false, true] where policy.decide(tag, isIPv4: isIPv4, entropy: 0) == .refused {
       warn(

@@ -18,6 +18,8 @@ struct Settings: Equatable, Sendable {
   var tcHook: TCHook?
   /// Marks every packet that no flow matches.
   var markAll: SciTag?
+  /// What `markAll` leaves alone.
+  var exclusions = Exclusions.none
   var pipes = ["/var/run/flowd-go/np"]
   var api = APISettings()
   /// Fireflies of others.

@@ -95,19 +95,6 @@ extension FlowdGoConfiguration {
   }()
 }
 
-extension ValueType where Value == UInt16 {
-  /// By number or name.
-  fileprivate static let experiment = ValueType("an experiment, by number or name") {
-    node throws(YAMLProblem) in
-    guard let text = node.text else { throw node.expected("an experiment, by number or name") }
-    do throws(SciTagError) { return try Registry.embedded.experiment(text) } catch {
-      throw YAMLProblem(node.mark, "\(error)")
-    }
-  } write: {
-    "\($0)"
-  }
-}
-
 extension ValueType where Value == Address {
   /// Go's nothing stands for all addresses.
   fileprivate static let bindAddress = ValueType("an address of this host") { node throws(YAMLProblem) in

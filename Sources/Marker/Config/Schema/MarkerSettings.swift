@@ -22,6 +22,13 @@ extension Setting {
       "markAll", \.markAll, .optional(.tag, none: "none"),
       "The tag of every packet that belongs to no tagged flow, for perfSONAR hosts.", flag: "--mark-all"),
     Setting(
+      "markAllExcept.networks", \.exclusions.networks,
+      .list(of: .network, atMost: Exclusions.networkLimit),
+      "Networks that markAll leaves alone: packets that go there are marked only if their flow is tagged."),
+    Setting(
+      "markAllExcept.ports", \.exclusions.ports, .list(of: .portRange, atMost: Exclusions.portLimit),
+      "Ports of either end that markAll leaves alone, such as 22 for ssh."),
+    Setting(
       "label.entropy", \.entropy, .word(),
       "Where a label's five free bits come from: the label that the kernel gave the flow, or a draw per flow.",
       flag: "--entropy"),
