@@ -31,10 +31,14 @@ public struct Collector: Hashable, Sendable {
   public func wants(_ experiment: UInt16) -> Bool { experiments.isEmpty || experiments.contains(experiment) }
 
   /// Reads `host`, `host:port`, `[IPv6 address]` or `[IPv6 address]:port`.
-  public init(_ text: String, format: FireflyFormat = .syslog) throws(CollectorError) {
+  ///
+  /// - Parameter defaultPort: where the text names none.
+  public init(
+    _ text: String, format: FireflyFormat = .syslog, defaultPort: UInt16 = Collector.defaultPort
+  ) throws(CollectorError) {
     guard !text.isEmpty else { throw .empty }
     let (host, rest) = try Self.split(text)
-    var port = Self.defaultPort
+    var port = defaultPort
     if let rest {
       guard !rest.isEmpty else { throw .missingPort(text) }
       guard rest.utf8.allSatisfy(\.isDigit), let number = UInt16(rest), number > 0 else {

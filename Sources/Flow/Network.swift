@@ -17,7 +17,8 @@ public struct Network: Hashable, Sendable {
     self.address = address
   }
 
-  private init(first: Address, bits: Int) {
+  /// - Parameter bits: of the mapped form, for IPv4 too.
+  init(first: Address, bits: Int) {
     address = first
     self.bits = bits
   }

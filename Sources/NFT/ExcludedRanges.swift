@@ -54,7 +54,12 @@ enum ExcludedRanges {
   {
     batch.addSet(SetDescription(name: name, key: [type], hasRanges: true))
     var elements: [Element] = []
-    for range in ByteRange.merged(ranges) {
+    let merged = ByteRange.merged(ranges)
+    // As nft does it: what is before the first range ends at 0.
+    if let first = merged.first?.first, first.contains(where: { $0 != 0 }) {
+      elements.append(Element(key: [UInt8](repeating: 0, count: first.count), endsRange: true))
+    }
+    for range in merged {
       elements.append(Element(key: range.first))
       if let end = range.end { elements.append(Element(key: end, endsRange: true)) }
     }

@@ -34,6 +34,7 @@ func configuration(_ text: String) throws -> Configuration {
         listen: ["[2001:db8::1]:7777", /run/api]
         allow: [192.0.2.0/24]
         tokenFile: /etc/marker/token
+        rate: 70
       listen:
         fireflies: ["127.0.0.1:999", "[::]:10515", 192.0.2.1, 2001:db8::1]
         from: [192.0.2.0/24, "2001:db8::/32", 10.0.0.1]
@@ -49,6 +50,10 @@ func configuration(_ text: String) throws -> Configuration {
         remotePort: 10515
         period: 5m
         enrichment: compatible
+        privateRemoteEnds: true
+        skOps: besides
+      publicAddresses: {10.0.0.1: 203.0.113.1, "fd00::1": "2001:db8::1"}
+      stun: {servers: [stun.example.org, "[2001:db8::5]:999"]}
       flows:
         max: 5_000
         idleTimeout: 90s
@@ -72,7 +77,8 @@ func configuration(_ text: String) throws -> Configuration {
       pipes: ["/run/a"],
       api: APISettings(
         listen: [.tcp(Endpoint(Address(high: 0x2001_0db8_0000_0000, low: 1), 7777)), .unix("/run/api")],
-        allow: [try Network(text: "192.0.2.0/24")], tokenFile: "/etc/marker/token"),
+        allow: [try Network(text: "192.0.2.0/24")], tokenFile: "/etc/marker/token",
+        rate: 70),
       listen: Listening(
         addresses: try [("127.0.0.1", 999), ("::", 10515), ("192.0.2.1", 10514), ("2001:db8::1", 10514)].map {
           Endpoint(try #require(Address($0)), $1)
@@ -83,8 +89,13 @@ func configuration(_ text: String) throws -> Configuration {
         try Collector(host: "c.example.org"), try Collector(host: "2001:db8::1", port: 999),
         try Collector(host: "192.0.2.1", port: 1, format: .bare),
         try Collector(host: "192.0.2.2", experiments: [2, 3]),
-      ], announcesToRemoteEnds: false, remotePort: 10515,
-      ongoingPeriod: 300_000_000, enrichment: .compatible, endsWithSocket: false,
+      ], announcesToRemoteEnds: false, announcesToPrivate: true, remotePort: 10515,
+      ongoingPeriod: 300_000_000, enrichment: .compatible, skOps: .besides,
+      publicAddresses: [
+        try #require(Address("10.0.0.1")): try #require(Address("203.0.113.1")),
+        try #require(Address("fd00::1")): try #require(Address("2001:db8::1")),
+      ], stunServers: [try STUNServer("stun.example.org"), try STUNServer("[2001:db8::5]:999")],
+      endsWithSocket: false,
       limits: FlowTable.Limits(maxFlows: 5000, idleTimeout: 90_000_000), logLevel: .debug)
     let read = try configuration(text)
     #expect(read.settings == want)
@@ -182,6 +193,23 @@ func configuration(_ text: String) throws -> Configuration {
       "1:21: listen.fireflies: fe80::1 is link-local; listen at [::] or at an address that is not"
     ),
     (
+      "publicAddresses: {10.0.0.1: \"2001:db8::1\"}",
+      "1:29: publicAddresses: 10.0.0.1 and 2001:db8::1 are of two families: NAT keeps the family"
+    ),
+    (
+      "publicAddresses: {\"::ffff:10.0.0.1\": 192.0.2.1, 10.0.0.1: 192.0.2.2}",
+      "1:50: publicAddresses: 10.0.0.1 stands twice"
+    ),
+    (
+      "publicAddresses: {eth0: 192.0.2.1}",
+      "1:19: publicAddresses: expected the address of a host, not \"eth0\""
+    ),
+    (
+      "stun: {servers: 'stun:stun.example.org'}",
+      "1:17: stun.servers: server \"stun:stun.example.org\" has port \"stun.example.org\"; a port is a number from 1 to 65535"
+    ),
+    ("api: {rate: 0}", "1:13: api.rate: expected a number from 1 to 10000000, not \"0\""),
+    (
       "markAllExcept: {ports: [22, 0]}",
       "1:29: markAllExcept.ports: expected a port from 1 to 65535, or a range of ports such as 5201-5300, not \"0\""
     ),
@@ -248,7 +276,7 @@ func configuration(_ text: String) throws -> Configuration {
     ),
     (
       "- eth0",
-      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, markAllExcept, label, dscp, tc, pipes, api, listen, fireflies, flows, log), not a list"
+      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, markAllExcept, label, dscp, tc, pipes, api, listen, fireflies, publicAddresses, stun, flows, log), not a list"
     ),
     ("plugins:\n  namedpipe: {}", "2:3: unknown key \"namedpipe\" in plugins; did you mean \"namedPipe\"?"),
     (

@@ -1,3 +1,4 @@
+import Firefly
 import Flow
 
 extension Configuration {
@@ -25,6 +26,7 @@ extension Configuration {
       throw APIError(address: "api.listen", reason: reason)
     }
     reviewListening()
+    reviewFireflies()
     if settings.interfaces.isEmpty {
       warn("interfaces", "no interface is named: packets are not marked, flows are announced only")
       return
@@ -34,7 +36,21 @@ extension Configuration {
     if settings.tcHook != nil, settings.path == .nft {
       warn("tc.hook", "tc.hook does nothing with path nft")
     }
-    if !settings.announcesToRemoteEnds { unused("fireflies.remotePort", "fireflies.remoteEnds is false") }
+  }
+
+  private mutating func reviewFireflies() {
+    if !settings.announcesToRemoteEnds {
+      for path in ["fireflies.remotePort", "fireflies.privateRemoteEnds"] {
+        unused(path, "fireflies.remoteEnds is false")
+      }
+      if settings.collectors.isEmpty {
+        for path in ["publicAddresses", "stun.servers"] { unused(path, "no fireflies are sent") }
+      }
+    }
+    if settings.enrichment == .none { unused("fireflies.skOps", "fireflies.enrichment is none") }
+    for (local, name) in settings.publicAddresses where name.isPrivate {
+      warn("publicAddresses", "\(local) is to be announced as \(name), which is private too")
+    }
   }
 
   private mutating func reviewListening() {
