@@ -198,7 +198,7 @@ func configuration(_ text: String) throws -> Configuration {
     ),
     (
       "publicAddresses: {\"::ffff:10.0.0.1\": 192.0.2.1, 10.0.0.1: 192.0.2.2}",
-      "1:50: publicAddresses: 10.0.0.1 stands twice"
+      "1:49: publicAddresses: 10.0.0.1 stands twice"
     ),
     (
       "publicAddresses: {eth0: 192.0.2.1}",
