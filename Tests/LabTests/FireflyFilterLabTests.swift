@@ -51,6 +51,51 @@ import Testing
     #expect(marker.stop() == 0)
   }
 
+  /// Every payload that was captured of others, relayed to collectors of all, of one and of two experiments.
+  @Test func allThatOthersSend() throws {
+    let folder =
+      "/" + #filePath.split(separator: "/").dropLast(2).joined(separator: "/") + "/Fixtures/fireflies"
+    var payloads = try shell("cat '\(folder)/relayed-flowd-2022.log'").split(separator: "\n").map(String.init)
+    for name in ["dcache-end.txt", "dcache-start-port0.txt", "xrootd-end.txt", "flowd-sample.txt"] {
+      payloads.append(try shell("cat '\(folder)/\(name)'"))
+    }
+    #expect(payloads.count == 204)
+    func json(_ payload: String) -> String {
+      var json = Agent.json(payload)
+      while json.last == "\n" { json.removeLast() }
+      return String(json)
+    }
+    func experiment(_ payload: String) -> Int? {
+      payload.firstMatch(of: /"experiment-id": *(\d+)/).flatMap { Int($0.1) }
+    }
+    let pair = try VethPair()
+    let ears = try [20000, 20001, 20002].map { try Peer(pair, port: $0) }
+    try pair.far.shell("ip addr add 2001:db8::77/64 dev far0 nodad")
+    let peer = try Peer(pair, address: "2001:db8::77")
+    let far = VethPair.far6
+    let marker = try MarkerProcess(
+      "--config CONFIG",
+      configuration: """
+        interfaces: [near0]
+        pipes: [PIPE]
+        fireflies:
+          remoteEnds: false
+          collectors:
+            - {host: "\(far)", port: 20000, format: bare}
+            - {host: "\(far)", port: 20001, format: bare, experiments: [16]}
+            - {host: "\(far)", port: 20002, format: bare, experiments: [2, 23]}
+        listen: {fireflies: "[::]:10514", from: "2001:db8::/64", relay: true}
+        """, in: pair.near)
+    for payload in payloads { try peer.send(payload) }
+    for (ear, wanted) in zip(ears, [nil, [16], [2, 23]] as [[Int]?]) {
+      let want = payloads.filter { payload in wanted.map { $0.contains(experiment(payload) ?? -1) } ?? true }
+      let heard = try ear.heard()
+      #expect(heard == want.map(json), "\(heard.count) of \(want.count)")
+    }
+    #expect(marker.stop() == 0)
+    #expect(marker.log.contains("received=204") && marker.log.contains("malformed=0"), "\(marker.log)")
+  }
+
   /// A collector that moves is found by its name again, by the host's own resolver.
   @Test func aNameThatGetsAnotherAddress() throws {
     let pair = try VethPair()
