@@ -100,6 +100,34 @@ struct STUNMessageTests {
     }
   }
 
+  /// Whatever comes is read to an address, an error or nothing, and never beyond its end.
+  @Test func noise() {
+    let seed = UInt64.random(in: 1...UInt64.max)
+    print("seed of the noise: \(seed)")
+    var state = seed
+    func next(_ bound: Int) -> Int {
+      // Xorshift.
+      state ^= state << 13
+      state ^= state >> 7
+      state ^= state << 17
+      return Int(state % UInt64(bound))
+    }
+    let samples = [Self.ipv4Response, ipv6Response, Self.response(type: 0x0111, [(0x0009, [0, 0, 4, 20])])]
+    var outcomes: Set<String> = []
+    for _ in 0..<20_000 {
+      var datagram = samples[next(samples.count)]
+      for _ in 0...next(3) { datagram[20 + next(datagram.count - 20)] = UInt8(next(256)) }
+      if next(4) == 0 {
+        datagram.removeLast(4 * next((datagram.count - 20) / 4))
+        datagram[3] = UInt8(datagram.count - 20)
+      }
+      do { outcomes.insert(try read(datagram) == nil ? "nothing" : "address") } catch {
+        outcomes.insert("error")
+      }
+    }
+    #expect(outcomes.contains("error"))
+  }
+
   @Test func serversOfOld() throws {
     // RFC 3489: MAPPED-ADDRESS, SOURCE-ADDRESS, CHANGED-ADDRESS, none of them masked.
     let address: [UInt8] = [0, 1, 0x80, 0x55, 198, 51, 100, 7]
