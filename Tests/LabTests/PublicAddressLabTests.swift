@@ -74,6 +74,18 @@ import Testing
       try marker.tell(line("end", local, 5002))
       #expect(try source(collector, "end", port: 5002) == NATLab.outside(local))
     }
+    // Without servers what they said is for the flows that were named by it.
+    for local in locals {
+      try marker.tell(line("start", local, 5003))
+      #expect(try source(collector, "start", port: 5003) == NATLab.outside(local))
+    }
+    try marker.configure(configuration(""))
+    #expect(marker.waitForLog("configuration read again"), "\(marker.log)")
+    for local in locals {
+      try marker.tell(line("start", local, 5004) + line("end", local, 5003))
+      #expect(try source(collector, "start", port: 5004) == local)
+      #expect(try source(collector, "end", port: 5003) == NATLab.outside(local))
+    }
     #expect(marker.stop() == 0)
     withExtendedLifetime(server) {}
   }
