@@ -20,17 +20,27 @@ struct Settings: Equatable, Sendable {
   var controlGroup: String?
   /// Marks every packet that no flow matches.
   var markAll: SciTag?
+  /// What `markAll` leaves alone.
+  var exclusions = Exclusions.none
   var pipes = ["/var/run/flowd-go/np"]
   var api = APISettings()
   /// Fireflies of others.
   var listen = Listening()
   var collectors: [Collector] = []
   var announcesToRemoteEnds = true
+  /// Also to remote ends whose address is private.
+  var announcesToPrivate = false
   var remotePort = Collector.defaultPort
   /// How often a flow that goes on is announced, microseconds; nil for never.
   var ongoingPeriod: Int64? = 60_000_000
   /// What fireflies tell of TCP connections.
   var enrichment = Enrichment.none
+  /// Whether flows that the socket watch found have it in `skOps`.
+  var skOps = SkOps.none
+  /// Which local address fireflies name by which other.
+  var publicAddresses: [Address: Address] = [:]
+  /// Asked for the public addresses of those that are not in there.
+  var stunServers: [STUNServer] = []
   /// A TCP flow ends with its socket, whoever holds it.
   var endsWithSocket = true
   var limits = FlowTable.Limits()
@@ -43,6 +53,7 @@ struct Settings: Equatable, Sendable {
   /// Whether fireflies go where they did.
   func announcesLike(_ other: Settings) -> Bool {
     collectors == other.collectors && announcesToRemoteEnds == other.announcesToRemoteEnds
+      && announcesToPrivate == other.announcesToPrivate && skOps == other.skOps
       && remotePort == other.remotePort && enrichment == other.enrichment && listen.isOn == other.listen.isOn
       && listen.relays == other.listen.relays
   }
