@@ -40,6 +40,8 @@ public final class TCPath: MarkingPath {
   ) throws(BPFError) {
     self.pins = pins
     self.adopts = adopts
+    // Until it is known that all is well: the marks that were there must not go with a start that fails.
+    life.outlivesProcess = adopts
     let programs = try TCPrograms(maxFlows: maxFlows, insertsHeaders: insertsHeaders)
     let flows = try programs.map("flows")
     let control = try ControlBlock(map: programs.map(".bss"))

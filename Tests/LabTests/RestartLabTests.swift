@@ -220,6 +220,33 @@ import Testing
     #expect(try clean(pair) == "nothing of marker's is here\n")
   }
 
+  /// What cannot be had at a start leaves the marks of the daemon before; without one nothing stays behind.
+  @Test(arguments: ["--path tc", "--path tc --tc-hook clsact", "--path nft"])
+  func aStartThatFailsChangesNothing(path: String) throws {
+    let pair = try VethPair()
+    let flow = try Conversation.udp(pair)
+    let failing = [
+      "\(path) --pipe /proc/version", "\(path) --api /proc/api", "\(path) --listen 198.51.100.1:7",
+      "--path tc --interface lo --tc-hook nonsense",
+    ]
+    for options in failing {
+      #expect(throws: SystemError.self) { try start(pair, options) }
+      #expect(try clean(pair) == "nothing of marker's is here\n", "\(options)")
+    }
+    let first = try start(pair, path)
+    try first.tell(line("start", flow.key))
+    try waitUntilMarked(pair, flow)
+    _ = first.stop(SIGKILL)
+    for options in failing {
+      #expect(throws: SystemError.self) { try start(pair, options) }
+      #expect(try isMarked(pair, flow), "\(options)")
+    }
+    let last = try start(pair, path)
+    #expect(last.log.contains("flows=1"))
+    #expect(last.stop() == 0)
+    _ = try clean(pair)
+  }
+
   @Test func marksThatNobodyTakesOverEnd() throws {
     let pair = try VethPair()
     let flow = try Conversation.udp(pair)

@@ -36,14 +36,7 @@ struct Daemon {
     let inbox = try BoundedQueue<FlowEvent>(capacity: Self.queueCapacity)
     let announcements = try BoundedQueue<Announcement>(capacity: Self.queueCapacity)
 
-    let network = try NetworkKeeper(settings.interfaces, log: log)
-    let inheritance = Inheritance(settings, applications, log: log)
-    let socketDesk = try Self.socketDesk(log)
-    sockets = socketDesk?.watch
-    let desk = try TableWriter.Desk(
-      settings, network: network, sockets: socketDesk, inheritance: inheritance, log: log)
     let requests = try TableRequests()
-    writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, log: log)
 
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
     api = try APIServer(settings.api, APIRoutes(requests: requests, applications: applications), log: log)
@@ -54,6 +47,20 @@ struct Daemon {
     relay = try Relay(emitter: emitter)
     listener = try FireflySource(
       settings.listen, inbox: inbox, relay: relay.queue, heard: heard, applications: applications, log: log)
+
+    // Last, because marks would have to be taken back where something else fails.
+    do {
+      let network = try NetworkKeeper(settings.interfaces, log: log)
+      let socketDesk = try Self.socketDesk(log)
+      let desk = try TableWriter.Desk(
+        settings, network: network, sockets: socketDesk,
+        inheritance: Inheritance(settings, applications, log: log), log: log)
+      sockets = socketDesk?.watch
+      writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, log: log)
+    } catch {
+      api.close()
+      throw error
+    }
   }
 
   /// Takes over other settings while running: only what differs is touched.

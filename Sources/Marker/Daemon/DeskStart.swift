@@ -21,25 +21,31 @@ extension TableWriter.Desk {
       if let mark = flow.mark { flows.append((flow.key, mark, flow.counted)) }
     }
     let marked = flows
-    let heritage = PathHeritage(pins: inheritance.pins, isAdopted: true, flows: { marked.forEach($0) })
+    let heritage = PathHeritage(
+      pins: inheritance.pins, isAdopted: inheritance.hadPredecessor, flows: { marked.forEach($0) })
     var start = PathStart(settings, interfaces: network.selected, heritage: heritage, log: log)
     let (plan, keepers) = try start.start()
-    if table.count > 0 {
-      for keeper in keepers { try keeper.takeOver(table) }
-      // What the plan had to do without, nothing marks.
-      var changes = ChangeBatch()
-      table.setPolicy(settings.policy(plan), into: &changes)
-      keepers.carry(&changes)
-      table.settle(changes)
-      // Sockets may have gone while nobody looked.
-      sockets?.watch.setHasFlows(true)
-      sockets?.watch.hurry()
-    } else {
-      var none = ChangeBatch()
-      table.setPolicy(settings.policy(plan), into: &none)
+    do {
+      if table.count > 0 {
+        for keeper in keepers { try keeper.takeOver(table) }
+        // What the plan had to do without, nothing marks.
+        var changes = ChangeBatch()
+        table.setPolicy(settings.policy(plan), into: &changes)
+        keepers.carry(&changes)
+        table.settle(changes)
+        // Sockets may have gone while nobody looked.
+        sockets?.watch.setHasFlows(true)
+        sockets?.watch.hurry()
+      } else {
+        var none = ChangeBatch()
+        table.setPolicy(settings.policy(plan), into: &none)
+      }
+      for keeper in keepers { try keeper.path.markAll(settings.scope(plan)) }
+      for keeper in keepers { keeper.applied() }
+    } catch {
+      if !inheritance.hadPredecessor { for keeper in keepers { keeper.finish(successors: []) } }
+      throw error
     }
-    for keeper in keepers { try keeper.path.markAll(settings.scope(plan)) }
-    for keeper in keepers { keeper.applied() }
     inheritance.settle(keepers, network.selected, log: log)
     self.init(
       table: table, keepers: keepers, network: network, sockets: sockets, settings: settings, plan: plan,

@@ -16,7 +16,7 @@ struct Inheritance {
   private let lastLife: MonotonicTime
   private var usage: [FlowKey: Usage] = [:]
   /// An earlier daemon was here.
-  private let hadPredecessor: Bool
+  let hadPredecessor: Bool
   /// Records have to be kept again, all of them.
   private var isRenumbered = false
 

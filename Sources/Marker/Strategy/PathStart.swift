@@ -23,17 +23,21 @@ struct PathStart {
   private var abilities = PathAbilities()
   private var readBackStamps: [PathKind: Set<Stamp>] = [:]
   private var keepers: [any PathKeeper] = []
+  /// What was opened goes again where the start fails. Not where marks were there before: they would go with it.
+  private let undoes: Bool
 
   /// - Parameters:
+  ///   - undoes: take away again what was opened, where the start fails.
   ///   - open, readBack: replaced by tests.
   init(
-    _ settings: Settings, log: Logger, open: @escaping Open,
+    _ settings: Settings, log: Logger, undoes: Bool = true, open: @escaping Open,
     readBack: @escaping (PathKind, [Stamp]) -> [Stamp: Finding] = Self.readBack
   ) {
     self.settings = settings
     self.log = log
     self.open = open
     self.readBack = readBack
+    self.undoes = undoes
   }
 
   private static func readBack(_ path: PathKind, _ stamps: [Stamp]) -> [Stamp: Finding] {
@@ -52,6 +56,13 @@ struct PathStart {
   ///   none works and none was named.
   /// - Throws: where a path was named and does not work.
   mutating func start() throws(PlanError) -> (plan: Plan, keepers: [any PathKeeper]) {
+    do throws(PlanError) { return try carryOut() } catch {
+      if undoes { for keeper in keepers { keeper.finish(successors: []) } }
+      throw error
+    }
+  }
+
+  private mutating func carryOut() throws(PlanError) -> (plan: Plan, keepers: [any PathKeeper]) {
     var plan = try settings.plan(abilities)
     while let path = plan.paths.first(where: { !isReady($0, plan) }) {
       prepare(path, plan)
@@ -132,7 +143,8 @@ extension PathStart {
   ) {
     let need = ComplementNeed()
     var complement: TCKeeper?
-    self.init(settings, log: log) { path, plan in
+    let undoes = predecessors.isEmpty && !heritage.isAdopted
+    self.init(settings, log: log, undoes: undoes) { path, plan in
       switch path {
       case .sock:
         let isCompleted = plan.assignments.contains { $0.path == .sock && $0.complement != nil }
