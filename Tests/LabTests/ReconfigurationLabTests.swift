@@ -13,7 +13,8 @@ import Testing
 
   private func settings(_ strategy: Strategy, _ path: PathChoice = .auto) -> Settings {
     Settings(
-      interfaces: InterfaceSelection(names: ["near0"]), strategy: strategy, path: path, pipes: [],
+      interfaces: InterfaceSelection(names: ["near0"]), strategy: strategy, path: path,
+      controlGroup: LabGroup.folder, pipes: [],
       collectors: [],
       limits: FlowTable.Limits(maxFlows: 1000))
   }
@@ -86,10 +87,10 @@ import Testing
       } catch {}
       wrong = settings(.auto)
       wrong.interfaces = InterfaceSelection(names: ["far7"])
-      wrong.path = .sock
+      wrong.path = .raw
       do {
         try desk.reconfigure(wrong, log: log)
-        Issue.record("path sock was taken")
+        Issue.record("path raw was taken")
       } catch {}
       #expect(desk.settings == settings(.label))
       let capture = try Capture("far0", in: pair.far)
