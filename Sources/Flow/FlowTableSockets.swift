@@ -42,8 +42,14 @@ extension FlowTable {
       default: missing(store[position].key)
       }
     }
-    defer { lastDump = began }
+    defer { (lastDump, lastDumpNumber) = (began, dump) }
     return lastDump
+  }
+
+  /// Whether the last dump of sockets had a flow's, or the one that goes on has.
+  func hasLiveSocket(_ flow: Flow) -> Bool {
+    guard let last = lastDumpNumber else { return false }
+    return flow.sighting == .seen(in: last) || flow.sighting == .seen(in: last + 1)
   }
 
   /// Ends a flow whose socket is gone, whoever holds it.

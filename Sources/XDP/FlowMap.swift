@@ -15,6 +15,8 @@ struct FlowMap: ~Copyable {
   /// Batches came with 5.6, taking an entry while removing it with 5.14; what this kernel refused is not tried
   /// again.
   private var hasBatches = true
+  /// Flows whose sockets stamp their packets are left out of counts: what passed here is a part of them only.
+  var leavesOutReached = false
   private var hasTake = true
 
   /// - Parameter map: a descriptor that outlives this value.
@@ -127,7 +129,7 @@ struct FlowMap: ~Copyable {
       switch status {
       case 0, -ENOENT:
         for place in 0..<Int(count) {
-          if let key = keys[place].flowKey { body(key, values[place].usage) }
+          if let key = keys[place].flowKey, isCounted(values[place]) { body(key, values[place].usage) }
         }
         if status != 0 { return }
       case -EINVAL, -notSupported, -ENOSPC:
@@ -138,6 +140,10 @@ struct FlowMap: ~Copyable {
       token = next
       first = false
     }
+  }
+
+  private func isCounted(_ value: marker_value) -> Bool {
+    !leavesOutReached || SocketReach(value.reach) != .reached
   }
 
   /// What the sock path's programs know of a flow's socket; nil where the flow is not there.
@@ -160,7 +166,7 @@ struct FlowMap: ~Copyable {
       guard status == 0 else { throw SystemError("bpf_map_get_next_key", code: -status) }
       var value = marker_value()
       status = bpf_map_lookup_elem(map, &next, &value)
-      if status == 0, let key = next.flowKey { body(key, value.usage) }
+      if status == 0, let key = next.flowKey, isCounted(value) { body(key, value.usage) }
       previous = next
     }
   }

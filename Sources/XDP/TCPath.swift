@@ -167,6 +167,12 @@ public final class TCPath: MarkingPath {
   /// What is known of a flow's socket; nil where the flow is not there.
   func reach(of key: FlowKey) -> SocketReach? { map.reach(key) }
 
+  /// Whether this path marks what the sock path does not reach. It then counts no flow that that one does.
+  public var isComplement: Bool {
+    get { map.leavesOutReached }
+    set { map.leavesOutReached = newValue }
+  }
+
   private func canCarry(_ mark: Mark) -> Bool { mark.headers == nil || programs.insertsHeaders }
 
   private func mark(_ range: Range<Int>, _ batch: inout ChangeBatch) {
@@ -196,8 +202,9 @@ public final class TCPath: MarkingPath {
     let key = batch.changes[index].key
     do throws(SystemError) {
       // A flow whose mark was refused is not there and has no share in the port filter.
+      let isElsewhere = isComplement && map.reach(key) == .reached
       guard let usage = try map.take(key) else { return }
-      batch.changes[index].usage = usage
+      if !isElsewhere { batch.changes[index].usage = usage }
       leave(key)
     } catch {
       batch.changes[index].failure = PathFailure(.tc, code: error.code)

@@ -122,8 +122,8 @@ public final class MarkerProcess: Sendable {
   }
 
   /// Waits until the log has a text, at most five seconds.
-  public func waitForLog(_ text: String) -> Bool {
-    for _ in 0..<500 {
+  public func waitForLog(_ text: String, seconds: Int = 5) -> Bool {
+    for _ in 0..<seconds * 100 {
       if log.contains(text) { return true }
       usleep(10_000)
     }

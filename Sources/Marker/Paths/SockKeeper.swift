@@ -16,6 +16,7 @@ final class SockKeeper: PathKeeper {
   private var quietSince: MonotonicTime?
   private var refused: UInt64 = 0
   private var labelsWork = true
+  private let entropy: LabelEntropy
 
   /// A search is followed by a pause of so many times what it took, so that searches cost at most 5 % of a processor,
   /// and of at least so many microseconds.
@@ -37,6 +38,7 @@ final class SockKeeper: PathKeeper {
     }
     self.log = log
     self.need = need
+    entropy = settings.entropy
     hasComplement = complement != nil
     alarm = try Alarm()
     sock = try SockPath(
@@ -133,7 +135,7 @@ final class SockKeeper: PathKeeper {
 
   private func lookAtConditions() {
     guard sock.families.contains(.ipv6) else { return }
-    let finding = SockConditions.label()
+    let finding = SockConditions.label(entropy)
     guard finding.isNo == labelsWork else { return }
     labelsWork = !finding.isNo
     if labelsWork { return log.info("the kernel makes labels of sockets again") }

@@ -26,6 +26,7 @@ final class TCKeeper: PathKeeper {
     // Also where it is not needed yet: what cannot be had is found out now. It leaves when it was not needed for a while.
     for interface in selected { try attach(interface) }
     need?.isNeeded = true
+    tc.isComplement = need != nil
   }
 
   private var wanted: [Interface] { need?.isNeeded ?? true ? selected : [] }
@@ -40,6 +41,7 @@ final class TCKeeper: PathKeeper {
       log.warning("somebody removed our tc filter", metadata: ["index": "\(index)"])
       tc.detach(fromInterface: index)
     }
+    applied()
     reconcile()
     if !toldOfUnmarked, tc.tooBigPackets > 0 || tc.unwritablePackets > 0 {
       toldOfUnmarked = true
