@@ -135,7 +135,7 @@ public final class SockPath: MarkingPath {
       return
     }
     if change.action == .unmark {
-      if table.reach(of: change.key) != .unseen { wantsArming = true }
+      wantsArming = true
     } else {
       fresh.append(change.key)
       wantsArming = true
