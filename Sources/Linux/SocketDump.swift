@@ -131,11 +131,13 @@ public final class SocketDump: Sendable {
   ) throws(SystemError) -> T? {
     var request = Self.request(key.isIPv4 ? AF_INET : AF_INET6, key.transport)
     request.idiag_states = .max
+    // "src and dst are swapped for historical reasons", says the kernel's udp_dump_one.
+    let (source, destination) = key.transport == .udp ? (key.remote, key.local) : (key.local, key.remote)
     withUnsafeMutableBytes(of: &request.id) { id in
-      id.storeBytes(of: key.local.port.bigEndian, as: UInt16.self)
-      id.storeBytes(of: key.remote.port.bigEndian, toByteOffset: 2, as: UInt16.self)
-      key.local.address.write(to: UnsafeMutableRawBufferPointer(rebasing: id[4..<20]))
-      key.remote.address.write(to: UnsafeMutableRawBufferPointer(rebasing: id[20..<36]))
+      id.storeBytes(of: source.port.bigEndian, as: UInt16.self)
+      id.storeBytes(of: destination.port.bigEndian, toByteOffset: 2, as: UInt16.self)
+      source.address.write(to: UnsafeMutableRawBufferPointer(rebasing: id[4..<20]))
+      destination.address.write(to: UnsafeMutableRawBufferPointer(rebasing: id[20..<36]))
     }
     // Any cookie will do.
     request.id.idiag_cookie = (INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE)
