@@ -24,6 +24,15 @@ public struct ProcessSockets: Sendable {
     }
   }
 
+  /// The numbers of this process's own sockets.
+  public static func own() -> Set<UInt32> {
+    var inodes: Set<UInt32> = []
+    forEachEntry(of: "/proc/self/fd") { descriptor, _ in
+      if let inode = socket(at: "/proc/self/fd/\(descriptor)") { inodes.insert(inode) }
+    }
+    return inodes
+  }
+
   /// The wanted names that a socket's processes have.
   ///
   /// - Parameter inode: as `SocketDescription` has it.

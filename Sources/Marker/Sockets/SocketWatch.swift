@@ -141,8 +141,10 @@ final class SocketWatch: Service {
     batch.reserveCapacity(Self.batchSize)
     var isOpen = true
     var inquiry = SocketInquiry(round.schedule.rules)
+    // The sockets that fireflies leave by are no flows.
+    let own = transport == .udp ? ProcessSockets.own() : []
     try dump.forEach(transport) { socket in
-      guard isOpen, socket.isConnection || transport == .udp else { return }
+      guard isOpen, socket.isConnection || transport == .udp, !own.contains(socket.inode) else { return }
       if let match = round.match(socket, &inquiry) { batch.append(match) }
       batch.append(.seen(socket.key, socket.bytes, dump: number))
       guard batch.count >= Self.batchSize else { return }
