@@ -59,6 +59,12 @@ public struct SocketRule: Hashable, Sendable {
   /// Whether addresses, ports and protocol are all that it asks for.
   public var needsOnlyKey: Bool { users.isEmpty && group == nil && processes.isEmpty }
 
+  /// Whether it has no condition.
+  public var fitsEverything: Bool {
+    needsOnlyKey && localPorts.isEmpty && remotePorts.isEmpty && networks.isEmpty
+      && transports.count == Self.allTransports.count
+  }
+
   /// Whether the conditions hold that a flow's key tells of.
   public func fits(_ key: FlowKey) -> Bool {
     transports.contains(key.transport)

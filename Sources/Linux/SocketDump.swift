@@ -76,6 +76,19 @@ public struct SocketState: Hashable, Sendable {
   public static let closed = SocketState(rawValue: 7)
   public static let listening = SocketState(rawValue: 10)
 
+  static let synSent = SocketState(rawValue: 2)
+  static let synReceived = SocketState(rawValue: 3)
+  public static let closeWait = SocketState(rawValue: 8)
+  static let newSynReceived = SocketState(rawValue: 12)
+
+  /// The connection was established, whatever came after that.
+  public var wasEstablished: Bool {
+    isConnection && self != .synSent && self != .synReceived && self != .newSynReceived
+  }
+
+  /// This end may still send.
+  public var isOpen: Bool { self == .established || self == .closeWait }
+
   /// Both ends may still have something to say.
   public var isConnection: Bool { self != .timeWait && self != .closed && self != .listening }
 }

@@ -81,7 +81,8 @@ public final class ConnectionWatch {
     }
     self.rules.pointee.rows = UInt32(flat.rows.count)
     // Last, with everything in its place. A link tolerates others beside it, as BPF_F_ALLOW_MULTI does.
-    let made = bpf_link_create(try loaded.object.program(loaded.program), folder.raw, BPF_CGROUP_SOCK_OPS, nil)
+    let made = bpf_link_create(
+      try loaded.object.program(loaded.program), folder.raw, BPF_CGROUP_SOCK_OPS, nil)
     guard made >= 0 else {
       munmap(memory, Self.size)
       throw .attach(SystemError("BPF_LINK_CREATE", group, code: -made))

@@ -103,7 +103,8 @@ struct RuledLab {
   ///   - user: whose it is.
   func holder(of port: UInt16, called name: String = "labholder", user: Int = 0) throws -> Holder {
     let folder = "\(marker.folder)/\(port)"
-    try shell("mkdir \(folder) && cp /bin/bash \(folder)/\(name) && chmod 755 \(marker.folder) \(folder)/\(name)")
+    try shell(
+      "mkdir \(folder) && cp /bin/bash \(folder)/\(name) && chmod 755 \(marker.folder) \(folder)/\(name)")
     let command =
       "exec setpriv --reuid=\(user) --clear-groups \(folder)/\(name) -c "
       + "'exec 3<>/dev/tcp/\(far)/\(port); while :; do read -t 1000 <&3 || exit; done'"

@@ -1,3 +1,4 @@
+import CLinux
 import Flow
 import Foundation
 import Glibc

@@ -21,7 +21,8 @@ extension TableWriter {
     var connections = desk.connections
     let taken = connections.take(desk.sockets) { event in
       let outcome = apply(event, at: now, &desk)
-      let key = FlowKey(local: event.flow.source, remote: event.flow.destination, transport: event.flow.transport)
+      let key = FlowKey(
+        local: event.flow.source, remote: event.flow.destination, transport: event.flow.transport)
       return (outcome, desk.table.flow(key)?.mark)
     }
     desk.connections = connections
@@ -31,7 +32,8 @@ extension TableWriter {
     }
     if let lost = taken.lost {
       desk.losses.report(
-        log, "connections came too fast to be told of; sockets are looked for", ["since the start": "\(lost)"])
+        log, "connections came too fast to be told of; sockets are looked for", ["since the start": "\(lost)"]
+      )
     }
   }
 }

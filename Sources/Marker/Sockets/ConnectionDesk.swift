@@ -53,7 +53,9 @@ struct ConnectionDesk {
         if complaint != folder {
           log.info(
             "connections are told of as they begin",
-            metadata: ["cgroup": "\(folder)", "marking": "\(path == nil ? "later" : "from the first packet")"])
+            metadata: [
+              "cgroup": "\(folder)", "marking": "\(path == nil ? "later" : "from the first packet")",
+            ])
         }
         complaint = folder
         return watch

@@ -47,7 +47,8 @@ final class SocketDesk {
       ends = nil
     }
     // The program at TCP's events comes later, if at all.
-    watch = try SocketWatch(Self.schedule(settings, isNotified: ends != nil, findsConnections: false), log: log)
+    watch = try SocketWatch(
+      Self.schedule(settings, isNotified: ends != nil, findsConnections: false), log: log)
   }
 
   private static func schedule(
@@ -56,7 +57,9 @@ final class SocketDesk {
     let rules = settings.socketRules
     let asked = settings.sockets.period / 1000
     var schedule = SocketSchedule(rules: rules, tcpPeriod: isNotified ? notifiedPeriod : unnotifiedPeriod)
-    if !findsConnections, rules.contains(where: { $0.transports.contains(.tcp) }) { schedule.tcpPeriod = asked }
+    if !findsConnections, rules.contains(where: { $0.transports.contains(.tcp) }) {
+      schedule.tcpPeriod = asked
+    }
     if rules.contains(where: { $0.transports.contains(.udp) }) { schedule.udpPeriod = asked }
     return schedule
   }

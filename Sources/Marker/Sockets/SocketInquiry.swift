@@ -61,7 +61,9 @@ struct GroupMemberships {
   init(mount: String?) { self.mount = mount }
 
   /// By what is mounted now.
-  static func current() -> GroupMemberships { GroupMemberships(mount: (try? ControlGroup.mountPoint()) ?? nil) }
+  static func current() -> GroupMemberships {
+    GroupMemberships(mount: (try? ControlGroup.mountPoint()) ?? nil)
+  }
 
   /// Those of the paths that a group is or is below.
   mutating func paths(of group: UInt64, _ paths: [String]) -> Set<String> {
@@ -69,7 +71,8 @@ struct GroupMemberships {
     if let found = known[group] { return found }
     if known.count >= Self.most { known.removeAll() }
     var found: Set<String> = []
-    for path in Set(paths) where ControlGroup.numbers(below: path == "/" ? mount : mount + path).contains(group) {
+    for path in Set(paths)
+    where ControlGroup.numbers(below: path == "/" ? mount : mount + path).contains(group) {
       found.insert(path)
     }
     known[group] = found

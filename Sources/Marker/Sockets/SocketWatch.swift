@@ -71,7 +71,11 @@ final class SocketWatch: Service {
   /// Looks at a connection that has begun.
   func ask(_ key: FlowKey) {
     let isFirst = wishes.withLock { wishes in
-      if wishes.questions.count < Self.mostQuestions { wishes.questions.append(key) } else { wishes.isUrgent = true }
+      if wishes.questions.count < Self.mostQuestions {
+        wishes.questions.append(key)
+      } else {
+        wishes.isUrgent = true
+      }
       return wishes.questions.count == 1
     }
     if isFirst { wake.signal() }
@@ -145,7 +149,8 @@ final class SocketWatch: Service {
     let own = transport == .udp ? ProcessSockets.own() : []
     try dump.forEach(transport) { socket in
       guard isOpen, socket.isConnection || transport == .udp, !own.contains(socket.inode) else { return }
-      if let match = round.match(socket, &inquiry) { batch.append(match) }
+      // One that is closing was found before, or is not worth a start.
+      if socket.state.isOpen, let match = round.match(socket, &inquiry) { batch.append(match) }
       batch.append(.seen(socket.key, socket.bytes, dump: number))
       guard batch.count >= Self.batchSize else { return }
       isOpen = facts.add(batch)
@@ -166,8 +171,12 @@ final class SocketWatch: Service {
     for question in questions {
       var isUndecided = false
       _ = try dump.one(question.key) { socket in
-        guard socket.isConnection else { return }
-        if let match = round.match(socket, &inquiry) { batch.append(match) } else { isUndecided = socket.inode == 0 }
+        guard socket.isConnection, socket.state.wasEstablished else { return }
+        if let match = round.match(socket, &inquiry) {
+          batch.append(match)
+        } else {
+          isUndecided = socket.inode == 0
+        }
       }
       if isUndecided { round.askAgain(question) }
     }

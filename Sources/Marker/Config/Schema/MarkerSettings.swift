@@ -67,7 +67,8 @@ extension Setting {
     ),
     Setting(
       "sockets.cgroup", \.sockets.group, .socketGroup,
-      "The control group at whose TCP events rules find connections; auto is all of the host, none is looking only."),
+      "The control group at whose TCP events rules find connections; auto is all of the host, none is looking only."
+    ),
     Setting(
       "sockets.period", \.sockets.period, .socketPeriod,
       "How often rules look for sockets where the kernel does not tell: for UDP always, for TCP without sockets.cgroup."
@@ -90,7 +91,8 @@ extension Setting {
       "What ongoing and end fireflies tell of TCP connections; see [below](#tcp-in-fireflies)."),
     Setting(
       "fireflies.markAll", \.announcesMarkAll, .bool,
-      "With markAll, announce every TCP and connected UDP socket of this host whose remote end is not loopback."),
+      "With markAll, announce every TCP and connected UDP socket of this host whose remote end is not loopback."
+    ),
     Setting(
       "flows.max", \.limits.maxFlows, .maxFlows,
       "The most flows at a time; further ones are refused until others end.", flag: "--max-flows"),

@@ -111,7 +111,8 @@ extension ValueType where Value == SocketRule {
     var entries: [(key: String, value: String)] = []
     func add<Item>(_ key: String, _ items: [Item], _ type: ValueType<Item>) {
       guard !items.isEmpty else { return }
-      entries.append((key, items.count == 1 ? type.write(items[0]) : ValueType<[Item]>.list(of: type).write(items)))
+      entries.append(
+        (key, items.count == 1 ? type.write(items[0]) : ValueType<[Item]>.list(of: type).write(items)))
     }
     add("localPorts", rule.localPorts, .portRange)
     add("remotePorts", rule.remotePorts, .portRange)
@@ -145,9 +146,12 @@ extension ValueType where Value == SocketRule.User {
 
 extension ValueType where Value == String {
   /// The name of a process, which the kernel keeps 15 bytes of.
-  fileprivate static let processName = ValueType("the name of a process, 1 to 15 bytes as ps -o comm shows it") {
+  fileprivate static let processName = ValueType(
+    "the name of a process, 1 to 15 bytes as ps -o comm shows it"
+  ) {
     node throws(YAMLProblem) in
-    guard let text = node.text, (1...SocketRule.longestProcessName).contains(text.utf8.count), !text.contains("/")
+    guard let text = node.text, (1...SocketRule.longestProcessName).contains(text.utf8.count),
+      !text.contains("/")
     else {
       throw node.expected("the name of a process, 1 to 15 bytes as ps -o comm shows it")
     }
