@@ -56,10 +56,10 @@ public struct FlowTable: ~Copyable {
   var store: FlowStore
   /// The place in the store at which the next ongoing flow is announced.
   var cursor = 0
-  /// The number of the last dump of sockets that was taken note of to its end.
-  var lastDumpNumber: UInt32?
-  /// When the last dump of sockets began that was taken note of to its end.
-  var lastDump: Moment?
+  /// The numbers of these dumps.
+  var lastDumpNumbers: [TransportProtocol: UInt32] = [:]
+  /// When the last dump of a transport's sockets began that was taken note of to its end.
+  var lastDumps: [TransportProtocol: Moment] = [:]
   var lately = LateEnds()
   private var random: UInt64
   public internal(set) var counters = Counters()
@@ -223,12 +223,16 @@ public struct FlowTable: ~Copyable {
     _ event: FlowEvent, _ key: FlowKey, _ orientation: Orientation, at now: Moment,
     into batch: inout ChangeBatch
   ) {
-    let mark = mark(for: event.tag, key)
-    let flow = Flow(
+    let mark = mark(for: event.tag, key, entropy: event.entered)
+    var flow = Flow(
       key: key, tag: event.tag, orientation: orientation, application: event.application,
       origin: event.origin, mark: mark, start: event.startTime ?? now.wall, lastSeen: now.monotonic)
+    // A rule found it by its socket.
+    if event.origin.isRule { flow.sighting = .known }
     store.insert(flow)
-    if let mark { batch.changes.append(ChangeBatch.Change(.mark, key, mark)) }
+    if let mark {
+      batch.changes.append(ChangeBatch.Change(.mark, key, mark, isEntered: event.entered != nil))
+    }
     var announcement = Announcement(
       .start, key, orientation, flow.tag, from: flow.origin, application: flow.application, start: flow.start)
     announcement.mayHaveSocket = flow.mayHaveSocket
@@ -239,15 +243,12 @@ public struct FlowTable: ~Copyable {
     _ position: Int, _ event: FlowEvent, at now: Moment, into batch: inout ChangeBatch
   ) {
     store[position].lastSeen = now.monotonic
-    let hearsay = Holders(.firefly)
-    if event.origin.isHearsay {
-      // A sign of life, no more, of what a source of this host holds: it may be our own firefly come back, and would
-      // then keep the flow when its source ends it.
-      guard store[position].holders == hearsay else { return }
-    } else {
-      store[position].holders.remove(hearsay)
-      store[position].holders.insert(Holders(event.origin))
-    }
+    // For a weaker source it is a sign of life, no more: a firefly may be our own come back, and would then keep the flow
+    // when its source ends it; a rule would keep it as long as its socket.
+    let rank = store[position].holders.rank
+    guard event.origin.rank >= rank else { return }
+    if event.origin.rank > rank { store[position].holders = [] }
+    store[position].holders.insert(Holders(event.origin))
     let old = store[position]
     guard event.tag != old.tag || old.mark == nil else { return }
     let mark = mark(for: event.tag, old.key, counts: event.tag != old.tag)

@@ -1,31 +1,40 @@
-import Flow
 import Glibc
-import Linux
+public import Linux
 
-/// A control group of this test process's own, so that no program is attached to a group that others are in. The process
-/// and all that it starts are in it; sockets are of the group in which they were made.
-public enum LabGroup {
-  /// Its folder. The first who asks moves the process into it; it goes with the process.
-  public static let folder = enter()
+/// A control group for the sockets of one test, gone with this value.
+///
+/// It is threaded, so that single threads of the test's process can be in it (cgroups(7), "Thread mode"). What such a
+/// thread starts, threads and processes, is in it too, and a socket is where it was made.
+public final class LabGroup: Sendable {
+  public let folder: String
+  /// Below the mount point, as rules name it.
+  public let path: String
 
-  private static func enter() -> String {
-    guard let above = try? ControlGroup.own() else { preconditionFailure("no cgroup2 is mounted") }
-    let folder = "\(above)/marker-lab-\(getpid())"
-    mkdir(folder, 0o755)
-    precondition(move(to: folder), "cannot enter \(folder): errno \(errno)")
-    atexit {
-      let folder = LabGroup.folder
-      if let slash = folder.lastIndex(of: "/") { _ = LabGroup.move(to: String(folder[..<slash])) }
-      rmdir(folder)
+  public init() throws(SystemError) {
+    guard let mount = try ControlGroup.mountPoint() else {
+      throw SystemError("cgroup2 is not mounted", code: ENOENT)
     }
-    return folder
+    let folder = try shell("mktemp -d \(ProcessGroup.folder)/lab-XXXXXX").filter { $0 != "\n" }
+    self.folder = folder
+    path = String(folder.dropFirst(mount.utf8.count))
+    try shell("echo threaded > \(folder)/cgroup.type")
   }
 
-  private static func move(to folder: String) -> Bool {
-    let procs = open("\(folder)/cgroup.procs", O_WRONLY | O_CLOEXEC)
-    guard procs >= 0 else { return false }
-    defer { close(procs) }
-    // 0 is the process that writes.
-    return write(procs, "0", 1) == 1
+  deinit {
+    // The last thread may be ending just now.
+    _ = try? shell("for i in $(seq 300); do rmdir \(folder) 2>/dev/null && break; sleep 0.01; done")
+  }
+
+  /// Runs the body in the group.
+  public func run<T: ~Copyable>(_ body: () throws -> T) throws -> T {
+    let path = "\(folder)/cgroup.threads"
+    return try onThread { () throws -> T in
+      do {
+        let file = try Descriptor("open", path) { open(path, O_WRONLY | O_CLOEXEC) }
+        // Nought is the thread that writes it.
+        try system("write", path) { write(file.raw, "0", 1) }
+      }
+      return try body()
+    }
   }
 }

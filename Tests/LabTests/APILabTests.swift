@@ -50,7 +50,9 @@ import Testing
       #expect(try label(pair, flow) == 0x30038)
       let id =
         "udp,\(flow.key.local.address),\(flow.key.local.port),\(flow.key.remote.address),\(flow.key.remote.port)"
-      let found = try ask(pair, "\(by)/v1/flows/\(id)")
+      // As clients write it that encode what they need not.
+      let encoded = id.replacing(",", with: "%2C").replacing(":", with: "%3a")
+      let found = try ask(pair, "\(by)/v1/flows/\(encoded)")
       #expect(found.status == "200" && found.body.contains("\"id\":\"\(id)\""), "\(found)")
       #expect(try ask(pair, "-d '\(body(flow))' \(by)/v1/flows/end").status == "200")
       #expect(try label(pair, flow) == before)
@@ -242,17 +244,23 @@ import Testing
       try pair.near.shell("\(command) start \(ends) cms 'Analysis Input' --api \(marker.api)").contains(
         "started"))
     #expect(try label(pair, flow) == 0x30038)
-    #expect(try pair.near.shell("\(command) list --api 127.0.0.1:7777").contains("\"total\":1"))
+    let listed = try pair.near.shell("\(command) list --api 127.0.0.1:7777")
+    #expect(listed.hasPrefix("{\"id\":\"udp,") && listed.split(separator: "\n").count == 1, "\(listed)")
+    #expect(try pair.near.shell("\(command) list --experiment 2 --api \(marker.api)") == "")
+    let none = #expect(throws: SystemError.self) {
+      try pair.near.shell("\(command) list --limit 0 --api \(marker.api)")
+    }
+    #expect(none?.description.contains("--limit is at least 1, not 0") == true)
     #expect(try pair.near.shell("\(command) end \(ends) 3 14 --api \(marker.api)").contains("ended"))
     let error = #expect(throws: SystemError.self) {
       try pair.near.shell("\(command) end \(ends) 3 14 --api \(marker.api)")
     }
     #expect(error?.description.contains("no such flow") == true)
     #expect(marker.stop() == 0)
-    let none = #expect(throws: SystemError.self) {
+    let unheard = #expect(throws: SystemError.self) {
       try pair.near.shell("\(command) list --api \(marker.api)")
     }
-    #expect(none?.description.contains("no answer, is the daemon running?") == true)
+    #expect(unheard?.description.contains("no answer, is the daemon running?") == true)
   }
 
   @Test func aSocketThatWasLeftIsTakenOverAndOneInUseIsNot() throws {

@@ -12,11 +12,12 @@ import Testing
   private let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
   private func settings(_ strategy: Strategy, _ path: PathChoice = .auto) -> Settings {
-    Settings(
-      interfaces: InterfaceSelection(names: ["near0"]), strategy: strategy, path: path,
-      controlGroup: LabGroup.folder, pipes: [],
+    var settings = Settings(
+      interfaces: InterfaceSelection(names: ["near0"]), strategy: strategy, path: path, pipes: [],
       collectors: [],
       limits: FlowTable.Limits(maxFlows: 1000))
+    settings.sockets.group = .folder(ProcessGroup.folder)
+    return settings
   }
 
   private func desk(_ settings: Settings) throws -> TableWriter.Desk {
@@ -41,7 +42,7 @@ import Testing
     }
     let steps: [(Settings, label: Bool, dscp: Bool)] = [
       (settings(.label, .nft), true, false), (settings(.label, .tc), true, false),
-      (settings(.auto), true, true),
+      (settings(.auto), true, true), (settings(.label, .sock), true, false), (settings(.auto, .sock), true, true),
       (settings(.auto, .nft), true, true), (settings(.auto, .tc), true, true), (settings(.dscp), false, true),
       (settings(.label), true, false),
     ]
@@ -55,7 +56,7 @@ import Testing
           localAddresses: desk.network.localAddresses, into: &batch)
       }
       desk.keepers.carry(&batch)
-      var (hadLabel, hadDSCP) = (true, false)
+      var (hadLabel, hadDSCP, hadUDP) = (true, false, true)
       for step in steps {
         let capture = try Capture("far0", in: pair.far)
         let blast = try Blast([six.near, four.near, tcp6.near, tcp4.near])
@@ -70,13 +71,16 @@ import Testing
         let sixes = bySocket6.map { $0.flowLabel & ~FlowLabel.entropyMask == 0x10044 }
         let fours = bySocket4.map { $0.dscp == 11 }
         let what = "\(step.0.strategy) \(step.0.path)"
-        if hadLabel && step.label { #expect(!labels.contains(false), "\(what): an unlabelled packet") }
-        if hadDSCP && step.dscp { #expect(!codePoints.contains(false), "\(what): a packet without its DSCP") }
+        // Of UDP, path sock marks nothing.
+        let marksUDP = step.0.path != .sock
+        if hadUDP && marksUDP && hadLabel && step.label { #expect(!labels.contains(false), "\(what): an unlabelled packet") }
+        if hadUDP && marksUDP && hadDSCP && step.dscp { #expect(!codePoints.contains(false), "\(what): a packet without its DSCP") }
         if hadLabel && step.label { #expect(!sixes.contains(false), "\(what): TCP without its label") }
         if hadDSCP && step.dscp { #expect(!fours.contains(false), "\(what): TCP without its DSCP") }
         #expect(sixes.last == step.label && fours.last == step.dscp, "\(what): what holds for TCP afterwards")
-        #expect(labels.last == step.label && codePoints.last == step.dscp, "\(what): what holds afterwards")
-        (hadLabel, hadDSCP) = (step.label, step.dscp)
+        #expect(labels.last == (step.label && marksUDP), "\(what): what holds afterwards")
+        #expect(codePoints.last == (step.dscp && marksUDP), "\(what): what holds afterwards")
+        (hadLabel, hadDSCP, hadUDP) = (step.label, step.dscp, marksUDP)
       }
       for keeper in desk.keepers { keeper.finish(successors: []) }
     }

@@ -90,9 +90,9 @@ import XDP
   /// One that was there before, one that comes after: all run at every event.
   @Test func besideOthersAtTheSameEvents() throws {
     let (first, last) = (try ForeignProgram(atEvents: ()), try ForeignProgram(atEvents: ()))
-    let before = try first.attach(toGroup: LabGroup.folder)
+    let before = try first.attach(toGroup: ProcessGroup.folder)
     let lab = try SockLab()
-    let after = try last.attach(toGroup: LabGroup.folder)
+    let after = try last.attach(toGroup: ProcessGroup.folder)
     let flow = try Conversation.tcp(lab.pair)
     try lab.run { try lab.sock.change(.mark, flow.key, SockCase.label.mark()) }
     #expect(try lab.phase(.label, flow.key) { try flow.transfer(10_000) }.isAllRight)

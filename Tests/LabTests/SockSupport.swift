@@ -81,7 +81,7 @@ struct SockLab {
     let pair = try pair ?? VethPair()
     self.pair = pair
     if !settings.isEmpty { try pair.near.shell("sysctl -qw \(settings)") }
-    sock = try pair.near.run { try SockPath(maxFlows: 10_000, group: LabGroup.folder, without: without) }
+    sock = try pair.near.run { try SockPath(maxFlows: 10_000, group: ProcessGroup.folder, without: without) }
   }
 
   static func end(_ isNear: Bool, _ isIPv4: Bool, _ port: UInt16) throws -> Endpoint {

@@ -38,7 +38,13 @@ func configuration(_ text: String) throws -> Configuration {
         from: [192.0.2.0/24, "2001:db8::/32", 10.0.0.1]
         rate: 500
         relay: true
+      rules:
+        - {experiment: cms, activity: 14, localPorts: [1094, 5200-5210], remote: 192.0.2.0/24, uid: root}
+        - exclude: true
+          process: [sshd]
+      sockets: {cgroup: /sys/fs/cgroup/x, period: 2s}
       fireflies:
+        markAll: false
         collectors:
           - c.example.org
           - "[2001:db8::1]:999"
@@ -63,7 +69,15 @@ func configuration(_ text: String) throws -> Configuration {
       interfaces: InterfaceSelection(names: ["eth0", "ens*"], discovery: .defaultRoute), strategy: .auto,
       path: .nft,
       entropy: .flow, codePoints: map, dscpOnIPv6: true, onlyIfUnset: false, tcHook: .clsact,
-      markAll: SciTag(packed: 206), pipes: ["/run/a"],
+      markAll: SciTag(packed: 206),
+      rules: [
+        SocketRule(
+          .tag([SciTag(packed: 206)]),
+          localPorts: [try #require(PortRange(1094)), try #require(PortRange(5200, 5210))],
+          networks: [try Network(text: "192.0.2.0/24")], users: [SocketRule.User(0, name: "root")]),
+        SocketRule(.exclude, processes: ["sshd"]),
+      ], sockets: SocketSettings(group: .folder("/sys/fs/cgroup/x"), period: 2_000_000),
+      announcesMarkAll: false, pipes: ["/run/a"],
       api: APISettings(
         listen: [.tcp(Endpoint(Address(high: 0x2001_0db8_0000_0000, low: 1), 7777)), .unix("/run/api")],
         allow: [try Network(text: "192.0.2.0/24")], tokenFile: "/etc/marker/token"),
@@ -228,7 +242,7 @@ func configuration(_ text: String) throws -> Configuration {
     ),
     (
       "- eth0",
-      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, label, dscp, tc, pipes, api, listen, fireflies, flows, log), not a list"
+      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, label, dscp, tc, pipes, api, listen, rules, sockets, fireflies, flows, log), not a list"
     ),
     ("plugins:\n  namedpipe: {}", "2:3: unknown key \"namedpipe\" in plugins; did you mean \"namedPipe\"?"),
     (
@@ -272,6 +286,12 @@ func configuration(_ text: String) throws -> Configuration {
     (
       "fireflies: {remoteEnds: false, remotePort: 1}",
       "fireflies.remotePort does nothing: fireflies.remoteEnds is false"
+    ),
+    ("fireflies: {markAll: false}", "fireflies.markAll does nothing: markAll is none"),
+    ("sockets: {period: 2s}", "sockets.period does nothing: there are no rules"),
+    (
+      "rules: [{tags: [2/1]}, {exclude: true, localPorts: 22}]",
+      "rule 1 has no condition: those behind it do nothing"
     ),
     ("markAll: 600/1", "600/1 has no mark on IPv6: only flows with other tags are marked there"),
   ])

@@ -33,8 +33,12 @@ final class SockKeeper: PathKeeper {
     _ settings: Settings, complement: TCPath?, need: ComplementNeed, following predecessor: SockKeeper?,
     log: Logger
   ) throws {
-    guard let group = try settings.controlGroup ?? ControlGroup.root() else {
-      throw PathError(.sock, "no version 2 control groups are mounted; mount -t cgroup2 none /sys/fs/cgroup")
+    guard settings.sockets.group != .none else {
+      throw PathError(.sock, "sockets.cgroup is none: sockets are left alone")
+    }
+    guard let group = try settings.sockets.group.folder() else {
+      throw PathError(
+        .sock, "cgroup2 is not mounted (mount -t cgroup2 none /sys/fs/cgroup/unified)")
     }
     self.log = log
     self.need = need
@@ -144,6 +148,16 @@ final class SockKeeper: PathKeeper {
       "the kernel's settings are in the way of labels by sockets; \(meanwhile)",
       metadata: ["reason": "\(finding)"])
     need.isNeeded = true
+  }
+
+  /// Moves behind the programs that others have attached since, so that what they enter into the table is found at the
+  /// same event.
+  func moveLast() {
+    do throws(BPFError) {
+      try sock.attachAgain()
+    } catch {
+      log.warning("connections that rules find are set after their first packet", metadata: ["error": "\(error)"])
+    }
   }
 
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {}

@@ -23,13 +23,17 @@ public final class SockPath: MarkingPath {
   private let isAlone: Bool
   private let loaded: Loaded
   private let control: SockControl
-  private let attachment: SockAttachment
+  private let group: String
+  private var attachment: Attached?
   private var arming: Arming?
   private var fresh: ContiguousArray<FlowKey> = []
   private var wantsArming = false
 
   private struct Arming: ~Copyable {
     let sockets: SocketArming
+  }
+  private struct Attached: ~Copyable {
+    let link: SockAttachment
   }
 
   /// What of the kernel is not to be used: for trying how it is without.
@@ -76,9 +80,10 @@ public final class SockPath: MarkingPath {
       }
     }
     control.setCallsBackAlways(arming == nil)
-    let attachment = try SockAttachment(program: loaded.object.program(loaded.program), group: group)
+    let link = try SockAttachment(program: loaded.object.program(loaded.program), group: group)
+    self.group = group
     self.table = table
-    self.attachment = attachment
+    attachment = Attached(link: link)
     self.loaded = loaded
     self.control = control
     self.arming = arming
@@ -93,7 +98,7 @@ public final class SockPath: MarkingPath {
     let namespace: UInt64
 
     init(_ shared: [String: Int32], _ without: Without) throws(BPFError) {
-      if !without.contains(.namespaces), let cookie = try? namespaceCookie() {
+      if !without.contains(.namespaces), let cookie = NetworkNamespaceCookie.own() {
         do throws(BPFError) {
           let name = "marker_sockets"
           object = try BPFObject(.stamp, program: name, shared: shared)
@@ -108,6 +113,12 @@ public final class SockPath: MarkingPath {
       object = try BPFObject(.stamp, program: name, shared: shared)
       (program, namespace) = (name, 0)
     }
+  }
+
+  /// Attaches behind all programs that are there by now; the attachment from before goes after that.
+  public func attachAgain() throws(BPFError) {
+    attachment = Attached(
+      link: try SockAttachment(program: loaded.object.program(loaded.program), group: group))
   }
 
   public var counts: SockCounts { control.counts }
