@@ -114,7 +114,8 @@ extension TableWriter.Desk {
       var start = PathStart(
         new, interfaces: network.selected, flows: { marked.forEach($0) }, predecessors: keepers, log: log)
       let (newPlan, successors) = try start.start()
-      for successor in successors {
+      // A complement first: what it completes looks for sockets by its table.
+      for successor in successors.reversed() {
         try successor.takeOver(table)
         try successor.path.markAll(new.scope(newPlan))
       }

@@ -8,6 +8,7 @@ final class SockKeeper: PathKeeper {
   private let sock: SockPath
   private let need: ComplementNeed
   private let hasComplement: Bool
+  private let hasPredecessor: Bool
   private let log: Logger
   private let alarm: Alarm
   /// Before then sockets are not looked for again.
@@ -44,6 +45,7 @@ final class SockKeeper: PathKeeper {
     self.need = need
     entropy = settings.entropy
     hasComplement = complement != nil
+    hasPredecessor = predecessor != nil
     alarm = try Alarm()
     sock = try SockPath(
       maxFlows: settings.limits.maxFlows, group: group, complement: complement, following: predecessor?.sock)
@@ -168,12 +170,17 @@ final class SockKeeper: PathKeeper {
         if let mark = flow.mark, flow.key.transport == .tcp { body(flow.key, mark, flow.counted) }
       }
     }
+    // A predecessor would answer the sockets that call back.
+    if !hasPredecessor { search(.now()) }
     settle()
   }
 
   func finish(successors: [any PathKeeper]) {
-    // What sockets had by themselves is the successor's to give back.
-    if successors.contains(where: { $0.path.kind == .sock }) { return }
+    if let successor = successors.lazy.compactMap({ $0 as? SockKeeper }).first {
+      // What sockets had by themselves is the successor's to give back.
+      sock.detach()
+      return successor.search(.now())
+    }
     do throws(PathError) {
       if let left = try sock.release(within: Self.releaseTime), left > 0 {
         log.info(

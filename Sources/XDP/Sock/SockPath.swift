@@ -195,7 +195,8 @@ public final class SockPath: MarkingPath {
   /// Nothing: the sockets themselves count, and sock_diag(7) tells.
   public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {}
 
-  /// Marks flows of TCP that another path marked until now. Where there is a complement it has them already.
+  /// Marks flows of TCP that another path marked until now. Where there is a complement it has them already. Sockets are
+  /// not looked for until `reach`, which comes after the end of a predecessor.
   public func takeOver(_ flows: (_ body: (FlowKey, Mark, Usage?) -> Void) -> Void) throws(PathError) {
     if isAlone {
       table.families = families
@@ -203,8 +204,10 @@ public final class SockPath: MarkingPath {
     }
     wantsArming = true
     needsComplement = true
-    try reach()
   }
+
+  /// Leaves all sockets as they are, to a successor.
+  public func detach() { attachment = nil }
 
   /// Gives all sockets back what they had by themselves, each before its next packet, and waits for those.
   ///
