@@ -108,6 +108,29 @@ import Testing
     #expect(try sees(pair, six) { !isMarked($0) })
   }
 
+  /// What rules find as it begins is set at the same event: no packet is seen by anything else here.
+  @Test func byRulesFromTheSYNOn() throws {
+    let lab = try RuledLab("[{experiment: 2, activity: 17, remotePorts: 5200-5210}]", path: "sock")
+    let tag = try SciTag(experiment: 2, activity: 17)
+    let flow = try lab.connect(to: 5201)
+    let other = try lab.connect(to: 5300)
+    for flow in [flow, other] { try flow.transfer(100_000) }
+    let frames = try lab.wire.frames()
+    let tags = lab.tags(flow.key, frames)
+    #expect(tags.count >= 60 && tags.allSatisfy { $0 == tag }, "\(tags)")
+    #expect(!lab.tags(other.key, frames).contains(tag))
+    let start = try lab.heard(1)
+    #expect(start.map(\.state) == ["start"] && start[0].destinationPort == 5201)
+    // Other rules while it goes on: connections that come are found and set by the programs that follow.
+    try lab.configure("[{experiment: 3, activity: 14, remotePorts: 5300-5301}]", path: "sock")
+    #expect(lab.marker.waitForLog("configuration read again"))
+    let next = try lab.connect(to: 5301)
+    try next.transfer(100_000)
+    let cms = try SciTag(experiment: 3, activity: 14)
+    let later = lab.tags(next.key, try lab.wire.frames())
+    #expect(later.count >= 60 && later.allSatisfy { $0 == cms })
+  }
+
   @Test(arguments: [
     ("--path sock --mark-all 2/1", "cannot mark packets that belong to no flow"),
     ("--path sock --cgroup /nowhere", "/nowhere"),

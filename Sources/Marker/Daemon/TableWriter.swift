@@ -166,14 +166,13 @@ final class TableWriter: Service {
   private func readUsage(_ desk: inout Desk, at now: Moment) {
     for keeper in desk.keepers {
       var unknown: [FlowKey] = []
-      let isWatched = desk.connections.isLive && keeper is TCKeeper
       do {
-        guard isWatched, let tc = (keeper as? TCKeeper)?.tc else {
+        guard let entered = desk.connections.path(of: keeper) else {
           try keeper.path.readUsage { key, usage in desk.table.note(usage, of: key, at: now) }
           continue
         }
-        try tc.readTable { key, usage in
-          if let usage { desk.table.note(usage, of: key, at: now) }
+        try entered.readTable { key, usage in
+          if let usage, keeper is TCKeeper { desk.table.note(usage, of: key, at: now) }
           if !desk.table.has(key) { unknown.append(key) }
         }
         try desk.connections.sweep(unknown, desk.sockets)

@@ -7,7 +7,7 @@ import XDP
 final class SockKeeper: PathKeeper {
   private let sock: SockPath
   private let need: ComplementNeed
-  private let hasComplement: Bool
+  let hasComplement: Bool
   private let hasPredecessor: Bool
   private let log: Logger
   private let alarm: Alarm
@@ -65,6 +65,8 @@ final class SockKeeper: PathKeeper {
     + "no SYN-ACK, no packet of a connection that has no socket any more"
 
   var path: any MarkingPath { sock }
+  /// Where programs that find connections enter them.
+  var table: TCPath { sock.table }
   /// Readable when a search that was put off is due.
   var descriptor: Int32? { alarm.descriptor }
   var period: Int32? { 1000 }
@@ -176,12 +178,11 @@ final class SockKeeper: PathKeeper {
   }
 
   func finish(successors: [any PathKeeper]) {
-    if let successor = successors.lazy.compactMap({ $0 as? SockKeeper }).first {
-      // What sockets had by themselves is the successor's to give back.
-      sock.detach()
-      return successor.search(.now())
-    }
     do throws(PathError) {
+      // What sockets had by themselves is the successor's to give back.
+      if let successor = successors.lazy.compactMap({ $0 as? SockKeeper }).first {
+        return try sock.handOver(to: successor.sock)
+      }
       if let left = try sock.release(within: Self.releaseTime), left > 0 {
         log.info(
           "connections that send nothing at the moment keep their marks until they close",

@@ -10,7 +10,7 @@ internal import Linux
 /// reach; `needsComplement` says when it has to be attached for that.
 public final class SockPath: MarkingPath {
   public let kind = PathKind.sock
-  public var families = AddressFamilies.all
+  public var families = AddressFamilies.all { didSet { if isAlone { table.families = families } } }
 
   /// Flows were marked whose packets do not leave stamped yet, or never will. Set here, cleared by whoever has seen to
   /// it.
@@ -19,7 +19,8 @@ public final class SockPath: MarkingPath {
   /// Why sockets that are there cannot be found; nil where they can.
   public let noIterator: BPFError?
 
-  private let table: TCPath
+  /// Has the flows; attached to nothing where there is no complement.
+  public let table: TCPath
   private let isAlone: Bool
   private let loaded: Loaded
   private let control: SockControl
@@ -124,7 +125,6 @@ public final class SockPath: MarkingPath {
   public var counts: SockCounts { control.counts }
 
   public func apply(_ batch: inout ChangeBatch) {
-    if isAlone { table.families = families }
     for index in batch.changes.indices where families.contains(batch.changes[index].key) {
       note(&batch.changes[index])
     }
@@ -196,18 +196,22 @@ public final class SockPath: MarkingPath {
   public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {}
 
   /// Marks flows of TCP that another path marked until now. Where there is a complement it has them already. Sockets are
-  /// not looked for until `reach`, which comes after the end of a predecessor.
+  /// not looked for until `reach`, or until a predecessor hands over.
   public func takeOver(_ flows: (_ body: (FlowKey, Mark, Usage?) -> Void) -> Void) throws(PathError) {
     if isAlone {
-      table.families = families
       try table.takeOver(flows)
     }
     wantsArming = true
     needsComplement = true
   }
 
-  /// Leaves all sockets as they are, to a successor.
-  public func detach() { attachment = nil }
+  /// Leaves all sockets as they are to another path that was made to follow this one.
+  public func handOver(to successor: SockPath) throws(PathError) {
+    attachment = nil
+    // What it armed before may have called this one back.
+    successor.wantsArming = true
+    try successor.reach()
+  }
 
   /// Gives all sockets back what they had by themselves, each before its next packet, and waits for those.
   ///
