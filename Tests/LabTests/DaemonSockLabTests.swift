@@ -83,6 +83,17 @@ import Testing
       try near.send([UInt8](repeating: 1, count: 50_000))
       let frames = try capture.frames().of(key)
       #expect(frames.count > 30 && frames.allSatisfy(isMarked) && Set(frames.map(\.flowLabel)).count == 1)
+      // A refusal has no socket at all.
+      let closed = FlowKey(
+        local: try SockLab.end(true, isIPv4, 24_000), remote: try SockLab.end(false, isIPv4, 24_001), transport: .tcp)
+      try tell(marker, "start", closed)
+      let behind = try Conversation.udp(pair, ipv4: isIPv4)
+      try tell(marker, "start", behind.key)
+      #expect(try sees(pair, behind, isMarked))
+      let refused = try Capture("far0", in: pair.far)
+      try? LabSocket(.tcp, in: pair.far, bound: closed.remote).connect(to: closed.local)
+      let refusals = try refused.frames().of(closed)
+      #expect(!refusals.isEmpty && refusals.allSatisfy(isMarked))
     }
     #expect(marker.stop() == 0)
   }

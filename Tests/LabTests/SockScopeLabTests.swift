@@ -23,6 +23,27 @@ import XDP
     #expect(phase.resetting.count == 1 && phase.isAllRight)
   }
 
+  /// What is left of a connection in TIME_WAIT keeps the marks; a refusal has no socket to take them from.
+  @Test(arguments: SockCase.allCases) func packetsWithoutASocket(sock: SockCase) throws {
+    let lab = try SockLab()
+    let flow = try Conversation.tcp(lab.pair, ipv4: sock.isIPv4)
+    try lab.run { try lab.sock.change(.mark, flow.key, sock.mark()) }
+    try flow.transfer(1000)
+    let waiting = try lab.phase(sock, flow.key, quiet: 600) {
+      shutdown(flow.near.descriptor.raw, Int32(SHUT_RDWR))
+      // Its last acknowledgement is lost, so the far end says again that it has ended.
+      try lab.lose(1000) { shutdown(flow.far.descriptor.raw, Int32(SHUT_RDWR)) }
+    }
+    #expect(waiting.frames.count >= 3 && waiting.isAllRight, "\(waiting.right) of \(waiting.frames.count)")
+    let far = try LabSocket(.tcp, in: lab.pair.far, bound: try SockLab.end(false, sock.isIPv4, 0))
+    let closed = FlowKey(
+      local: try SockLab.end(true, sock.isIPv4, 24_000), remote: far.local, transport: .tcp)
+    try lab.run { try lab.sock.change(.mark, closed, sock.mark()) }
+    let refusal = try lab.phase(sock, closed) { try? far.connect(to: closed.local) }
+    #expect(refusal.resetting.count == 1 && refusal.right == 0)
+    #expect(lab.sock.needsComplement)
+  }
+
   @Test(arguments: SockCase.allCases) func keepAlives(sock: SockCase) throws {
     let lab = try SockLab()
     let flow = try Conversation.tcp(lab.pair, ipv4: sock.isIPv4)

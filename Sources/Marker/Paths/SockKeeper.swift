@@ -19,9 +19,9 @@ final class SockKeeper: PathKeeper {
   private var labelsWork = true
   private let entropy: LabelEntropy
 
-  /// A search is followed by a pause of so many times what it took, so that searches cost at most 2 % of a processor,
+  /// A search is followed by a pause of so many times what it took, so that searches cost at most 5 % of a processor,
   /// and of at least so many microseconds.
-  private static let (idleShare, shortestPause): (Int64, Int64) = (50, 10_000)
+  private static let (idleShare, shortestPause): (Int64, Int64) = (20, 10_000)
   /// How long nothing may need the complement before it leaves. Microseconds.
   private static let patience: Int64 = 10_000_000
   /// How long sockets are waited for at the end. Milliseconds.
