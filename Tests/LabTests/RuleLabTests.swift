@@ -104,6 +104,10 @@ private let tag = SciTag(packed: 145)  // 2/17
     try lab.marker.tell(lab.line("end", key))
     let end = try #require(try lab.heard(1).first)
     #expect(end.state == "end" && end.activity == 14)
+    // What its source has done with is no rule's either, though all sockets are looked at.
+    try lab.configure("[{experiment: 2, activity: 17, remotePorts: 5200-5211}]")
+    #expect(lab.marker.waitForLog("configuration read again"))
+    #expect(try lab.heard(0, within: 2).isEmpty)
 
     // A source that speaks later.
     let late = try lab.connect(to: 5202)
