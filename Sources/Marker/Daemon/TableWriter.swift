@@ -166,8 +166,8 @@ final class TableWriter: Service {
       let isWatched = desk.connections.isLive && keeper is TCKeeper
       do {
         try keeper.path.readUsage { key, usage in
-          desk.table.note(usage, of: key, at: now)
-          if isWatched, !desk.table.has(key) { unknown.append(key) }
+          let isKnown = desk.table.note(usage, of: key, at: now)
+          if isWatched, !isKnown { unknown.append(key) }
         }
         if isWatched { try desk.connections.sweep(unknown, desk.sockets) }
       } catch {
