@@ -14,7 +14,8 @@ enum SockBench {
   }
 
   static func run() throws {
-    print("TCP over a veth pair, with the processor time of both ends; ways alternate on one connection, medians")
+    print(
+      "TCP over a veth pair, with the processor time of both ends; ways alternate on one connection, medians")
     print("write      way         Mb/s   ns/write   ns/packet   packets")
     for size in [1, 1448, 65_536] {
       let pair = try VethPair(offloads: true)
@@ -138,7 +139,9 @@ enum SockBench {
     let after = try information(program)
     let runs = after.run_cnt - before.run_cnt
     let total = after.run_time_ns - before.run_time_ns
-    print("\(what): \(runs) runs, \(runs > 0 ? total / runs : 0) ns each, \(total / 1000) us in all (BPF statistics)")
+    print(
+      "\(what): \(runs) runs, \(runs > 0 ? total / runs : 0) ns each, \(total / 1000) us in all (BPF statistics)"
+    )
     withExtendedLifetime(keep.raw) {}
   }
 
@@ -152,13 +155,16 @@ enum SockBench {
       if !marked {
         apply(
           .mark,
-          FlowKey(local: Endpoint(try address(VethPair.near6), 1), remote: listener.local, transport: .tcp), path)
+          FlowKey(local: Endpoint(try address(VethPair.near6), 1), remote: listener.local, transport: .tcp),
+          path)
       }
       try report("at the events of 2000 \(what)", "marker_sockets") {
         for round in 0..<2000 {
           let near = try LabSocket(
             .tcp, in: pair.near, bound: Endpoint(try address(VethPair.near6), UInt16(20_000 + round)))
-          if marked { apply(.mark, FlowKey(local: near.local, remote: listener.local, transport: .tcp), path) }
+          if marked {
+            apply(.mark, FlowKey(local: near.local, remote: listener.local, transport: .tcp), path)
+          }
           try near.connect(to: listener.local)
           _ = try listener.accept()
         }

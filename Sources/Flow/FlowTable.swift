@@ -139,10 +139,14 @@ public struct FlowTable: ~Copyable {
   }
 
   /// Notes what a path has counted for a flow; a count that moved is a sign of life.
-  public mutating func note(_ usage: Usage, of key: FlowKey, at now: Moment) {
-    guard let position = store.position(of: key) else { return }
+  ///
+  /// - Returns: whether there is such a flow.
+  @discardableResult
+  public mutating func note(_ usage: Usage, of key: FlowKey, at now: Moment) -> Bool {
+    guard let position = store.position(of: key) else { return false }
     if store[position].counted?.packets ?? 0 != usage.packets { store[position].lastSeen = now.monotonic }
     store[position].counted = usage
+    return true
   }
 
   /// Ends every flow that has been silent too long, with the time of its last sign of life. A flow whose socket is

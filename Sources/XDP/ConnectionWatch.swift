@@ -43,8 +43,20 @@ public final class ConnectionWatch {
   ///   - policy: what packets are stamped with.
   ///   - path: the path to enter connections into; nil for none.
   ///   - group: the folder of the control group.
-  public init(
+  public convenience init(
     _ rules: [SocketRule], _ policy: MarkPolicy, entering path: TCPath?, group: String
+  ) throws(BPFError) {
+    try self.init(
+      rules, policy, entering: path, group: group, ringBytes: UInt32(MARKER_RING_BYTES),
+      cookie: NetworkNamespaceCookie.own())
+  }
+
+  /// - Parameters:
+  ///   - ringBytes: the size of the ring, a power of two and whole pages.
+  ///   - cookie: nil takes the connections of all namespaces, as kernels do that tell no cookie.
+  init(
+    _ rules: [SocketRule], _ policy: MarkPolicy, entering path: TCPath?, group: String, ringBytes: UInt32,
+    cookie: UInt64?
   ) throws(BPFError) {
     let folder: Descriptor
     do throws(SystemError) {
@@ -52,10 +64,9 @@ public final class ConnectionWatch {
     } catch {
       throw .attach(error)
     }
-    let cookie = NetworkNamespaceCookie.own()
     var shared: [String: Int32] = [:]
     if let path { shared = try path.sharedMaps() }
-    let loaded = try Loaded(hasCookie: cookie != nil, shared)
+    let loaded = try Loaded(hasCookie: cookie != nil, ringBytes, shared)
     knowsNamespaces = loaded.program == Loaded.telling
     let memory = mmap(nil, Self.size, PROT_READ | PROT_WRITE, MAP_SHARED, try loaded.object.map("rules"), 0)
     guard let memory, memory != MAP_FAILED else { throw .map(SystemError("mmap", "rules")) }
@@ -117,13 +128,16 @@ private struct Loaded: ~Copyable {
   /// The one for kernels that do not tell the namespace.
   private static let forAll = "marker_watch_all"
 
-  init(hasCookie: Bool, _ shared: [String: Int32]) throws(BPFError) {
-    if hasCookie, let object = try? BPFObject(.watch, program: Self.telling, shared: shared) {
+  init(hasCookie: Bool, _ ringBytes: UInt32, _ shared: [String: Int32]) throws(BPFError) {
+    let sizes = ["events": ringBytes]
+    if hasCookie,
+      let object = try? BPFObject(.watch, program: Self.telling, mapSizes: sizes, shared: shared)
+    {
       self.object = object
       program = Self.telling
     } else {
       // It asks for less; where it was not for that, this says why.
-      object = try BPFObject(.watch, program: Self.forAll, shared: shared)
+      object = try BPFObject(.watch, program: Self.forAll, mapSizes: sizes, shared: shared)
       program = Self.forAll
     }
   }

@@ -40,7 +40,8 @@ public final class MarkerProcess: Sendable {
         "CONFIG", with: "\(folder)/marker.yaml"
       ).replacing("API", with: "\(folder)/api")
       + (arguments.contains("--api") || !arguments.contains("--") ? "" : " --api none")
-      + ("\(arguments) \(configuration ?? "")".contains("cgroup") || !arguments.contains("--") ? "" : " --cgroup \(ProcessGroup.folder)")
+      + ("\(arguments) \(configuration ?? "")".contains("cgroup") || !arguments.contains("--")
+        ? "" : " --cgroup \(ProcessGroup.folder)")
     let daemon = "\(Self.binary) \(arguments)"
     let command = "exec \(wrapper.replacing("MARKER", with: daemon)) 2>\(folder)/log"
     pid = try namespace.run { () throws(SystemError) in try startShell(command) }

@@ -4,7 +4,6 @@ import Lab
 import Linux
 import Testing
 
-
 /// The daemon by each path and strategy, judged on the far side.
 @Suite(.enabled(if: geteuid() == 0, "needs root")) struct DaemonPathLabTests {
   private func start(_ options: String, _ pair: VethPair) throws -> MarkerProcess {

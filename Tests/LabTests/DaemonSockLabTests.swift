@@ -85,7 +85,8 @@ import Testing
       #expect(frames.count > 30 && frames.allSatisfy(isMarked) && Set(frames.map(\.flowLabel)).count == 1)
       // A refusal has no socket at all.
       let closed = FlowKey(
-        local: try SockLab.end(true, isIPv4, 24_000), remote: try SockLab.end(false, isIPv4, 24_001), transport: .tcp)
+        local: try SockLab.end(true, isIPv4, 24_000), remote: try SockLab.end(false, isIPv4, 24_001),
+        transport: .tcp)
       try tell(marker, "start", closed)
       let behind = try Conversation.udp(pair, ipv4: isIPv4)
       try tell(marker, "start", behind.key)

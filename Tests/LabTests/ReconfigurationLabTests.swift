@@ -42,7 +42,8 @@ import Testing
     }
     let steps: [(Settings, label: Bool, dscp: Bool)] = [
       (settings(.label, .nft), true, false), (settings(.label, .tc), true, false),
-      (settings(.auto), true, true), (settings(.label, .sock), true, false), (settings(.auto, .sock), true, true),
+      (settings(.auto), true, true), (settings(.label, .sock), true, false),
+      (settings(.auto, .sock), true, true),
       (settings(.auto, .nft), true, true), (settings(.auto, .tc), true, true), (settings(.dscp), false, true),
       (settings(.label), true, false),
     ]
@@ -73,8 +74,12 @@ import Testing
         let what = "\(step.0.strategy) \(step.0.path)"
         // Of UDP, path sock marks nothing.
         let marksUDP = step.0.path != .sock
-        if hadUDP && marksUDP && hadLabel && step.label { #expect(!labels.contains(false), "\(what): an unlabelled packet") }
-        if hadUDP && marksUDP && hadDSCP && step.dscp { #expect(!codePoints.contains(false), "\(what): a packet without its DSCP") }
+        if hadUDP && marksUDP && hadLabel && step.label {
+          #expect(!labels.contains(false), "\(what): an unlabelled packet")
+        }
+        if hadUDP && marksUDP && hadDSCP && step.dscp {
+          #expect(!codePoints.contains(false), "\(what): a packet without its DSCP")
+        }
         if hadLabel && step.label { #expect(!sixes.contains(false), "\(what): TCP without its label") }
         if hadDSCP && step.dscp { #expect(!fours.contains(false), "\(what): TCP without its DSCP") }
         #expect(sixes.last == step.label && fours.last == step.dscp, "\(what): what holds for TCP afterwards")

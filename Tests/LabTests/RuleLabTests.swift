@@ -104,6 +104,10 @@ private let tag = SciTag(packed: 145)  // 2/17
     try lab.marker.tell(lab.line("end", key))
     let end = try #require(try lab.heard(1).first)
     #expect(end.state == "end" && end.activity == 14)
+    // What its source has done with is no rule's either, though all sockets are looked at.
+    try lab.configure("[{experiment: 2, activity: 17, remotePorts: 5200-5211}]")
+    #expect(lab.marker.waitForLog("configuration read again"))
+    #expect(try lab.heard(0, within: 2).isEmpty)
 
     // A source that speaks later.
     let late = try lab.connect(to: 5202)
@@ -305,30 +309,30 @@ private let tag = SciTag(packed: 145)  // 2/17
 
   @Test func markAllAnnouncesEachFlow() throws {
     let lab = try RuledLab(
-      "[{exclude: true, remotePorts: 5299}]", more: "markAll: 2/17\n")
+      "[{exclude: true, remotePorts: 5299}]", more: "markAll: 2/17", fireflies: "1s")
     let udp = try LabSocket(
       .udp, in: lab.pair.far, bound: Endpoint(try Conversation.address("2001:db8::2"), 4000))
     let near = try LabSocket(
       .udp, in: lab.pair.near, bound: Endpoint(try Conversation.address("2001:db8::1"), 0))
     try near.connect(to: udp.local)
+    var heard: [Heard] = []
     do {
       let flow = try lab.connect(to: 5201)
       let left = try lab.connect(to: 5299)
-      try lab.pair.near.run {
-        // To itself.
-        _ = try lab.group.run { try Self.loopback(lab.pair.near) }
-      }
-      let starts = try lab.heard(2).filter { $0.state == "start" }
-      #expect(Set(starts.map(\.destinationPort)) == [5201, 4000], "\(starts.map(\.destinationPort))")
-      try flow.near.send([1])
+      // To itself.
+      let loop = try lab.group.run { try Self.loopback(lab.pair.near) }
+      try flow.near.send([UInt8](repeating: 1, count: 1000))
       let frames = try lab.wire.frames()
       #expect(lab.tags(flow.key, frames).allSatisfy { $0 == tag })
-      #expect(left.key.remote.port == 5299)
+      heard += try lab.heard(0, within: 4)
+      #expect(left.key.remote.port == 5299 && loop.local.port != 0)
     }
-    let ends = try lab.heard(1)
-    #expect(ends.map(\.state) == ["end"] && ends.map(\.destinationPort) == [5201])
-    try lab.configure("[]", more: "markAll: 2/17")
-    #expect(lab.marker.waitForLog("configuration read again"))
+    heard += try lab.heard(0, within: 3)
+    func ports(_ state: String) -> [Int] { heard.filter { $0.state == state }.map(\.destinationPort) }
+    #expect(ports("start").sorted() == [4000, 5201] && ports("end") == [5201])
+    #expect(Set(ports("ongoing")) == [4000, 5201])
+    let end = try #require(heard.first { $0.state == "end" })
+    #expect((1000...1001).contains(end.sent ?? 0) && end.experiment == 2 && end.activity == 17)
   }
 
   private static func loopback(_ namespace: NetworkNamespace) throws -> LabSocket {

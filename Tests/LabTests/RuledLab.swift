@@ -20,6 +20,7 @@ struct RuledLab {
   ///   - before: is there before the daemon.
   init(
     _ rules: String, sockets: String = "cgroup: GROUP, period: 1s", more: String = "", path: String = "auto",
+    fireflies period: String = "none",
     before: (VethPair, LabGroup) throws -> Void = { _, _ in }
   ) throws {
     pair = try VethPair()
@@ -28,19 +29,20 @@ struct RuledLab {
     try ear.set(SOL_SOCKET, Int32(SO_RCVBUFFORCE), 256 << 20)
     try before(pair, group)
     marker = try MarkerProcess(
-      "run --config CONFIG", configuration: Self.configuration(rules, sockets, more, path, group),
+      "run --config CONFIG", configuration: Self.configuration(rules, sockets, more, path, group, period),
       in: pair.near)
     wire = try Capture("far0", in: pair.far)
   }
 
   private static func configuration(
-    _ rules: String, _ sockets: String, _ more: String, _ path: String, _ group: LabGroup
+    _ rules: String, _ sockets: String, _ more: String, _ path: String, _ group: LabGroup,
+    _ period: String = "none"
   ) -> String {
     """
     interfaces: [near0]
     path: \(path)
     pipes: [PIPE]
-    fireflies: {collectors: ["[\(far)]:10514"], remoteEnds: false, period: none}
+    fireflies: {collectors: ["[\(far)]:10514"], remoteEnds: false, period: \(period)}
     rules: \(rules)
     sockets: {\(sockets)}
     \(more)
@@ -53,13 +55,13 @@ struct RuledLab {
     try marker.configure(Self.configuration(rules, sockets, more, path, group))
   }
 
-  /// What was heard until so many fireflies came, and no more for a while.
+  /// What was heard until so many fireflies came, and no more for a while; with 0, what comes in all of the time.
   func heard(_ count: Int, within seconds: Int = 20) throws -> [Heard] {
     var heard: [Heard] = []
     let start = MonotonicTime.now()
     while MonotonicTime.now().microseconds(since: start) < Int64(seconds) * 1_000_000 {
       guard let datagram = try ear.receive(within: heard.count < count ? 1000 : 300) else {
-        if heard.count >= count { break }
+        if count > 0, heard.count >= count { break }
         continue
       }
       heard.append(try Heard(datagram))

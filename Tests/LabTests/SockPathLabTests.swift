@@ -136,10 +136,13 @@ import XDP
     #expect(after.frames.allSatisfy { $0.flowLabel == own?.flowLabel && $0.dscp == 0 })
   }
 
-  @Test(arguments: [SockCase.ipv6CodePoint, .ipv4CodePoint]) func theApplicationsOwnDSCP(sock: SockCase) throws {
+  @Test(arguments: [SockCase.ipv6CodePoint, .ipv4CodePoint]) func theApplicationsOwnDSCP(sock: SockCase)
+    throws
+  {
     let lab = try SockLab()
     let flow = try Conversation.tcp(lab.pair, ipv4: sock.isIPv4)
-    let (level, option) = sock.isIPv4 ? (Int32(IPPROTO_IP), Int32(IP_TOS)) : (Int32(IPPROTO_IPV6), Int32(IPV6_TCLASS))
+    let (level, option) =
+      sock.isIPv4 ? (Int32(IPPROTO_IP), Int32(IP_TOS)) : (Int32(IPPROTO_IPV6), Int32(IPV6_TCLASS))
     try flow.near.set(level, option, 10 << 2)
     try lab.run { try lab.sock.change(.mark, flow.key, sock.mark(onlyIfUnset: true)) }
     #expect(try lab.phase(sock, flow.key) { try flow.transfer(10_000) }.frames.allSatisfy { $0.dscp == 10 })
@@ -152,7 +155,7 @@ import XDP
     #expect(try lab.phase(sock, flow.key) { try flow.transfer(10_000) }.frames.allSatisfy { $0.dscp == 12 })
   }
 
-  @Test(arguments: [SockCase.ipv6CodePoint, .ipv4CodePoint]) func ECNStaysTCPs(sock: SockCase) throws {
+  @Test(arguments: [SockCase.ipv6CodePoint, .ipv4CodePoint]) func theECNBitsStayTCPs(sock: SockCase) throws {
     let lab = try SockLab(settings: "net.ipv4.tcp_ecn=1")
     try lab.pair.far.shell("sysctl -qw net.ipv4.tcp_ecn=1")
     let flow = try Conversation.tcp(lab.pair, ipv4: sock.isIPv4)

@@ -15,9 +15,11 @@ import XDP
       try flow.near.send([1, 2, 3])
       // An end without a word: {on, no seconds}.
       var linger = linger(l_onoff: 1, l_linger: 0)
-      setsockopt(flow.near.descriptor.raw, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<linger>.size))
+      setsockopt(
+        flow.near.descriptor.raw, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<linger>.size))
       // The descriptor is another's afterwards; this one's end goes with the shell's.
-      var unspecified = sockaddr(sa_family: sa_family_t(AF_UNSPEC), sa_data: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+      var unspecified = sockaddr(
+        sa_family: sa_family_t(AF_UNSPEC), sa_data: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
       connect(flow.near.descriptor.raw, &unspecified, socklen_t(MemoryLayout<sockaddr>.size))
     }
     #expect(phase.resetting.count == 1 && phase.isAllRight)
@@ -102,7 +104,9 @@ import XDP
       batch.changes[0] = .init(.unmark, key, try sock.mark())
       lab.sock.apply(&batch)
     }
-    let frames = try capture.frames().filter { $0.transport == 6 && $0.destinationPort == listener.local.port }
+    let frames = try capture.frames().filter {
+      $0.transport == 6 && $0.destinationPort == listener.local.port
+    }
     #expect(try capture.dropped() == 0)
     #expect(frames.count >= count * 4 && frames.allSatisfy { sock.fits($0) })
     #expect(lab.sock.counts.stamped == UInt64(count))
@@ -153,7 +157,9 @@ import XDP
       """
     let listener = try LabSocket(.tcp, in: lab.pair.far, bound: try SockLab.end(false, true, 24_001))
     try listener.listen()
-    let child = try lab.pair.near.run { () throws(SystemError) in try startShell("exec python3 -c \"\(script)\"") }
+    let child = try lab.pair.near.run { () throws(SystemError) in
+      try startShell("exec python3 -c \"\(script)\"")
+    }
     let far = try listener.accept()
     let key = FlowKey(
       local: try SockLab.end(true, true, 24_000), remote: listener.local, transport: .tcp)
@@ -181,7 +187,9 @@ import XDP
     let listener = try LabSocket(.tcp, in: lab.pair.far, bound: try SockLab.end(false, false, 24_001))
     try listener.listen()
     let capture = try Capture("far0", in: lab.pair.far)
-    let child = try lab.pair.near.run { () throws(SystemError) in try startShell("exec python3 -c \"\(script)\"") }
+    let child = try lab.pair.near.run { () throws(SystemError) in
+      try startShell("exec python3 -c \"\(script)\"")
+    }
     let far = try listener.accept()
     let key = FlowKey(
       local: try SockLab.end(true, false, 24_000), remote: listener.local, transport: .tcp)
@@ -233,7 +241,9 @@ import XDP
       after.frames.allSatisfy { !SockCase.label.fits($0) && !SockCase.label.fits($0, 0x30038) })
   }
 
-  @Test(arguments: ["auto_flowlabels=2", "auto_flowlabels=3", "auto_flowlabels=0", "flowlabel_state_ranges=1"])
+  @Test(arguments: [
+    "auto_flowlabels=2", "auto_flowlabels=3", "auto_flowlabels=0", "flowlabel_state_ranges=1",
+  ])
   func settings(setting: String) throws {
     let lab = try SockLab(settings: "net.ipv6.\(setting)")
     let flow = try Conversation.tcp(lab.pair)

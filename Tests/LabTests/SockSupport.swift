@@ -93,7 +93,9 @@ struct SockLab {
   func run(_ body: () throws -> Void) throws { try pair.near.run(body) }
 
   /// What a flow sent while the body ran.
-  func phase(_ sock: SockCase, _ key: FlowKey, quiet: Int32 = 100, _ body: () throws -> Void) throws -> SockPhase {
+  func phase(_ sock: SockCase, _ key: FlowKey, quiet: Int32 = 100, _ body: () throws -> Void) throws
+    -> SockPhase
+  {
     let capture = try Capture("far0", in: pair.far)
     try body()
     let frames = try capture.frames(quiet: quiet).of(key)
@@ -104,7 +106,8 @@ struct SockLab {
   /// Has the far end drop what comes for so long, in milliseconds, after it was captured.
   func lose(_ milliseconds: UInt32, _ body: () throws -> Void) throws {
     try pair.far.shell(
-      "nft 'add table netdev loss; add chain netdev loss in { type filter hook ingress device far0 priority 0; policy drop; }'")
+      "nft 'add table netdev loss; add chain netdev loss in { type filter hook ingress device far0 priority 0; policy drop; }'"
+    )
     try body()
     usleep(milliseconds * 1000)
     try pair.far.shell("nft delete table netdev loss")

@@ -137,6 +137,7 @@ extension Settings {
   /// Whether paths have to be made anew; the rest can be changed in those that are there.
   func needsOtherPaths(than old: Settings) -> Bool {
     strategy != old.strategy || dscpOnIPv6 != old.dscpOnIPv6 || path != old.path || tcHook != old.tcHook
-      || sockets.group != old.sockets.group || limits.maxFlows != old.limits.maxFlows || interfaces.isEmpty != old.interfaces.isEmpty
+      || sockets.group != old.sockets.group || limits.maxFlows != old.limits.maxFlows
+      || interfaces.isEmpty != old.interfaces.isEmpty
   }
 }

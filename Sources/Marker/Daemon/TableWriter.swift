@@ -172,8 +172,11 @@ final class TableWriter: Service {
           continue
         }
         try entered.readTable { key, usage in
-          if let usage, keeper is TCKeeper { desk.table.note(usage, of: key, at: now) }
-          if !desk.table.has(key) { unknown.append(key) }
+          let isKnown =
+            if let usage, keeper is TCKeeper { desk.table.note(usage, of: key, at: now) } else {
+              desk.table.has(key)
+            }
+          if !isKnown { unknown.append(key) }
         }
         try desk.connections.sweep(unknown, desk.sockets)
       } catch {

@@ -111,7 +111,8 @@ final class SockKeeper: PathKeeper {
       sock.needsComplement = true
       if !hasComplement {
         log.notice(
-          "some sockets of tagged flows cannot be set; their packets leave unmarked", metadata: ["sockets": "\(refused)"])
+          "some sockets of tagged flows cannot be set; their packets leave unmarked",
+          metadata: ["sockets": "\(refused)"])
       }
     }
     settle()
@@ -160,7 +161,8 @@ final class SockKeeper: PathKeeper {
     do throws(BPFError) {
       try sock.attachAgain()
     } catch {
-      log.warning("connections that rules find are set after their first packet", metadata: ["error": "\(error)"])
+      log.warning(
+        "connections that rules find are set after their first packet", metadata: ["error": "\(error)"])
     }
   }
 

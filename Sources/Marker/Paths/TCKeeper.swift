@@ -58,7 +58,9 @@ final class TCKeeper: PathKeeper {
   func applied() {
     guard let need, need.isNeeded == tc.attachedInterfaces.isEmpty, !selected.isEmpty else { return }
     reconcile()
-    if !need.isNeeded { log.info("all that is tagged is marked by its sockets; tc is not attached meanwhile") }
+    if !need.isNeeded {
+      log.info("all that is tagged is marked by its sockets; tc is not attached meanwhile")
+    }
   }
 
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {

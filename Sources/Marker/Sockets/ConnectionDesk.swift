@@ -5,6 +5,10 @@ import XDP
 
 /// What the table's writer does about connections that rules find as they begin. The writer's thread alone uses it.
 struct ConnectionDesk {
+  /// Has a program told of connections: the rules, what is stamped, the path to enter into, the control group's folder.
+  typealias Open = ([SocketRule], MarkPolicy, TCPath?, String) throws(BPFError) -> ConnectionWatch
+  private let makeWatch: Open
+
   /// Nil where no rule is for TCP, or the kernel has no such programs; then dumps of sockets find the connections.
   private var watch: ConnectionWatch?
   /// The one before, until what it told of is taken.
@@ -18,6 +22,15 @@ struct ConnectionDesk {
   /// Entries of the path that the table did not have at the last look.
   private var strays: Set<FlowKey> = []
   private var complaint = ""
+
+  /// - Parameter open: replaced by tests.
+  init(
+    open: @escaping Open = { rules, policy, path, group throws(BPFError) in
+      try ConnectionWatch(rules, policy, entering: path, group: group)
+    }
+  ) {
+    makeWatch = open
+  }
 
   /// Readable while connections wait to be looked at.
   var descriptor: Int32? { watch?.descriptor }
@@ -58,7 +71,7 @@ struct ConnectionDesk {
     let reason: String
     do {
       if let folder = try settings.sockets.group.folder() {
-        let watch = try ConnectionWatch(rules, settings.policy(plan), entering: path, group: folder)
+        let watch = try makeWatch(rules, settings.policy(plan), path, folder)
         if complaint != folder {
           log.info(
             "connections are told of as they begin",

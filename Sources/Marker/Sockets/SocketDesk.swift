@@ -25,6 +25,8 @@ final class SocketDesk {
   }
   private var gone: ContiguousArray<Gone> = []
   private var strangers = GoneStrangers()
+  private var released = ReleasedSockets()
+  private var hasRules = false
   private var facts: ContiguousArray<SocketFact> = []
   private var missing: ContiguousArray<FlowKey> = []
   /// The ends in a batch, by flow.
@@ -68,6 +70,7 @@ final class SocketDesk {
   ///
   /// - Parameter findsConnections: whether TCP's connections are told of as they begin.
   func follow(_ settings: Settings, findsConnections: Bool) {
+    hasRules = !settings.socketRules.isEmpty
     watch.setSchedule(
       Self.schedule(settings, isNotified: ends != nil, findsConnections: findsConnections))
   }
@@ -95,6 +98,7 @@ final class SocketDesk {
     guard let ends else { return }
     do {
       let isComplete = try ends.take { socket in
+        released.remove(socket.key)
         let info = socket.tcpInfo
         gone.append(
           Gone(
@@ -125,8 +129,15 @@ final class SocketDesk {
           table.note(bytes, ofSocket: key, at: now)
         }
         if enriches { batch.announcements[index].report = TCPReport(info) }
+        if hasRules, batch.announcements[index].state == .end { released.insert(key) }
       } else if batch.announcements[index].state == .end {
         ending[key] = index
+      }
+    }
+    if hasRules {
+      for announcement in batch.announcements
+      where announcement.state == .end && announcement.key.transport == .udp && isThere(announcement.key) {
+        released.insert(announcement.key)
       }
     }
     // A socket that closed just now may not have been told of yet.
@@ -160,10 +171,15 @@ final class SocketDesk {
     guard watch.facts.take(into: &facts) else { return }
     for fact in facts {
       switch fact {
-      case .seen(let key, let bytes, let dump): table.note(bytes, ofSocket: key, dump: dump, at: now)
-      case .matched(let key, let tag, let origin):
+      case .seen(let key, let bytes, let dump):
+        released.note(key, dump: dump)
+        table.note(bytes, ofSocket: key, dump: dump, at: now)
+      case .matched(let key, let tag, let origin, let isNew):
+        if isNew { released.remove(key) }
+        guard !released.contains(key) else { continue }
         start(FlowEvent(.start, AnnouncedFlow(key, .outbound), tag, from: origin), &table, &batch)
       case .dumped(let dump, let transport, let began):
+        released.finish(dump, of: transport)
         missing.removeAll(keepingCapacity: true)
         let before = table.finishDump(dump, of: transport, began: began) { missing.append($0) }
         for key in missing {

@@ -97,11 +97,14 @@ struct SocketRound {
   }
 
   /// What the rules make of a socket; nil for no flow, or where that cannot be told yet.
-  mutating func match(_ socket: borrowing SocketDescription, _ inquiry: inout SocketInquiry) -> SocketFact? {
-    guard schedule.hasRules else { return nil }
-    guard case .tags(let tags, let origin) = inquiry.answer(schedule.rules, socket, &groups) else {
-      return nil
-    }
-    return .matched(socket.key, tags.chosen(for: socket.key), origin)
+  ///
+  /// - Parameter isNew: whether it is a connection that began just now.
+  mutating func match(
+    _ socket: borrowing SocketDescription, _ inquiry: inout SocketInquiry, isNew: Bool
+  ) -> SocketFact? {
+    guard schedule.hasRules,
+      case .tags(let tags, let origin) = inquiry.answer(schedule.rules, socket, &groups)
+    else { return nil }
+    return .matched(socket.key, tags.chosen(for: socket.key), origin, isNew: isNew)
   }
 }

@@ -11,7 +11,7 @@ enum SocketFact: Sendable {
   /// The dump of a transport's sockets is complete.
   case dumped(UInt32, TransportProtocol, began: Moment)
   /// A rule gives this socket, which is there, a tag.
-  case matched(FlowKey, SciTag, Origin)
+  case matched(FlowKey, SciTag, Origin, isNew: Bool)
 }
 
 /// Looks at this host's sockets, on a thread of its own: at all of them from time to time, because with many that takes
@@ -150,7 +150,9 @@ final class SocketWatch: Service {
     try dump.forEach(transport) { socket in
       guard isOpen, socket.isConnection || transport == .udp, !own.contains(socket.inode) else { return }
       // One that is closing was found before, or is not worth a start.
-      if socket.state.isOpen, let match = round.match(socket, &inquiry) { batch.append(match) }
+      if socket.state.isOpen, let match = round.match(socket, &inquiry, isNew: false) {
+        batch.append(match)
+      }
       batch.append(.seen(socket.key, socket.bytes, dump: number))
       guard batch.count >= Self.batchSize else { return }
       isOpen = facts.add(batch)
@@ -172,7 +174,7 @@ final class SocketWatch: Service {
       var isUndecided = false
       _ = try dump.one(question.key) { socket in
         guard socket.isConnection, socket.state.wasEstablished else { return }
-        if let match = round.match(socket, &inquiry) {
+        if let match = round.match(socket, &inquiry, isNew: true) {
           batch.append(match)
         } else {
           isUndecided = socket.inode == 0

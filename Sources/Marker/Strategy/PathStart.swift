@@ -150,7 +150,8 @@ extension PathStart {
         return keeper
       case .nft:
         return try NFTKeeper(
-          interfaces, families: plan.families(of: path), maxFlows: settings.limits.maxFlows, flows: flows, log: log)
+          interfaces, families: plan.families(of: path), maxFlows: settings.limits.maxFlows, flows: flows,
+          log: log)
       }
     }
   }

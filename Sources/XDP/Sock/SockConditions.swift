@@ -14,7 +14,8 @@ public enum SockConditions {
     do throws(SystemError) {
       // ip-sysctl.rst of the kernel's documentation.
       if try value("auto_flowlabels") == "0" {
-        return .no("net.ipv6.auto_flowlabels is 0: the kernel makes no flow labels", needs: "another value, as 1")
+        return .no(
+          "net.ipv6.auto_flowlabels is 0: the kernel makes no flow labels", needs: "another value, as 1")
       }
       if entropy == .flow, try value("flowlabel_state_ranges") != "0" {
         return .no(

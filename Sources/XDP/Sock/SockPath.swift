@@ -128,11 +128,11 @@ public final class SockPath: MarkingPath {
     for index in batch.changes.indices where families.contains(batch.changes[index].key) {
       note(&batch.changes[index])
     }
-    if isAlone {
-      batch.withChanges(where: { $0.failure == nil }) { batch in table.apply(&batch) }
-    }
+    guard isAlone else { return }
+    let isTaken: (ChangeBatch.Change) -> Bool = { $0.failure == nil }
+    batch.withChanges(where: isTaken, table.apply)
     // The table counts nothing while its path is not attached.
-    if isAlone { for index in batch.changes.indices { batch.changes[index].usage = nil } }
+    for index in batch.changes.indices { batch.changes[index].usage = nil }
   }
 
   /// Takes note of what has to be looked for once the table has the change.
@@ -188,7 +188,9 @@ public final class SockPath: MarkingPath {
     let marks = marks?.of(families)
     marksAll = marks?.ipv6 ?? marks?.ipv4 != nil
     guard marksAll else { return }
-    if isAlone { throw PathError(.sock, "cannot mark packets that belong to no flow; path auto, tc or nft can") }
+    if isAlone {
+      throw PathError(.sock, "cannot mark packets that belong to no flow; path auto, tc or nft can")
+    }
     needsComplement = true
   }
 

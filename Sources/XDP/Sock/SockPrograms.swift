@@ -45,7 +45,9 @@ struct SocketArming: ~Copyable {
     while true {
       let count = read(walk.raw, &nothing, MemoryLayout<UInt64>.size)
       if count == 0 { return }
-      guard count > 0 || errno == EAGAIN || errno == EINTR else { throw SystemError("read", "the socket iterator") }
+      guard count > 0 || errno == EAGAIN || errno == EINTR else {
+        throw SystemError("read", "the socket iterator")
+      }
     }
   }
 }

@@ -98,7 +98,8 @@ extension Setting {
       "The most flows at a time; further ones are refused until others end.", flag: "--max-flows"),
     Setting(
       "flows.idleTimeout", \.limits.idleTimeout, .idleTimeout,
-      "A flow that sends nothing for this long has ended, unless its socket is there.", flag: "--idle-timeout"),
+      "A flow that sends nothing for this long has ended, unless its socket is there.", flag: "--idle-timeout"
+    ),
     Setting(
       "flows.endWithSocket", \.endsWithSocket, .bool,
       "A TCP flow whose socket on this host closes has ended, whether its source says so or not."),
