@@ -36,10 +36,9 @@ func benchShortConnections() throws {
   usleep(500_000)
   let before = try marker.processorTime
   let begin = MonotonicTime.now()
-  try group.run {
-    _ = try pair.near.shell(
-      "exec /proc/\(getpid())/exe hold open \(ports.lowerBound) \(ports.count) \(rate) \(rate * seconds)")
-  }
+  let open =
+    "/proc/\(getpid())/exe hold open \(ports.lowerBound) \(ports.count) \(rate / 2) \(rate / 2 * seconds)"
+  try group.run { _ = try pair.near.shell("\(open) & \(open) && wait $!") }
   let took = Double(MonotonicTime.now().microseconds(since: begin)) / 1e6
   let (started, ended) = try settled(marker, rate * seconds)
   let share = (try marker.processorTime - before) / took * 100
@@ -102,6 +101,8 @@ func churnConnections(_ arguments: [String]) -> Never {
     }
     if result != 0 { fail(what) }
   }
+  // What is measured is the daemon, not whether these get their share of a busy machine.
+  setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, -15)
   if arguments.first == "serve" {
     var listeners: [pollfd] = []
     for port in numbers[0]..<numbers[0] + numbers[1] {
