@@ -18,18 +18,8 @@
 
 #include <linux/pkt_cls.h>
 
+#include "flows.h"
 #include "parse.h"
-
-char LICENSE[] SEC("license") = "GPL";
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	/* Set from maxFlows before loading. Memory is taken as flows come, not for all of them at once. */
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct marker_key);
-	__type(value, struct marker_value);
-} flows SEC(".maps");
 
 /* An entry is needed for microseconds, between a packet's first fragment and its last: the oldest may go. */
 struct {
@@ -48,8 +38,6 @@ struct {
 	__type(key, struct marker_network);
 	__type(value, __u8);
 } excluded SEC(".maps");
-
-struct marker_control control;
 
 /*
  * The commonest packets, read in place: Ethernet or no link header, no inline VLAN tag, no IP option or extension

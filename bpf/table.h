@@ -23,6 +23,11 @@ struct marker_key {
 /* Insert an extension header on IPv6; with both, hop-by-hop options come first. Only headers.bpf.c does it. */
 #define MARKER_INSERT_HOP_BY_HOP 8
 #define MARKER_INSERT_DESTINATION 16
+/* Entered by a program at TCP's events, and userspace was not told yet. */
+#define MARKER_PENDING 32
+
+/* The bits of a label that carry no tag (draft-cc-v6ops-wlcg-flow-label-marking-03). */
+#define MARKER_LABEL_ENTROPY 0xc0103
 
 /* What to stamp, and what was stamped. */
 struct marker_value {

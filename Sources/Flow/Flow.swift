@@ -69,5 +69,8 @@ struct Sighting: Equatable, Sendable {
   /// Seen in the dump of this number, from 1 on; numbers begin again after 2^31.
   static func seen(in dump: UInt32) -> Sighting { Sighting(rawValue: dump % 0x7fff_ffff + 1) }
 
+  /// It has one, which no dump had to find.
+  static let known = seen(in: 0)
+
   var isSeen: Bool { self != .untold && self != .missedOnce && self != .none }
 }

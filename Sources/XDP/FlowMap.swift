@@ -53,6 +53,16 @@ struct FlowMap: ~Copyable {
     guard status == 0 else { throw SystemError("bpf_map_update_elem", "\(key)", code: -status) }
   }
 
+  /// Sets a flow unless it is there; what is there stays with its counters.
+  mutating func add(_ key: FlowKey, _ mark: Mark) throws(SystemError) {
+    keys[0] = marker_key(key)
+    values[0] = marker_value(mark)
+    let status = bpf_map_update_elem(map, keys, values, UInt64(BPF_NOEXIST))
+    guard status == 0 || status == -EEXIST else {
+      throw SystemError("bpf_map_update_elem", "\(key)", code: -status)
+    }
+  }
+
   private mutating func put(_ count: Int, _ refused: (Int, Int32) -> Void) {
     var done = 0
     while hasBatches, done < count {

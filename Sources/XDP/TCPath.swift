@@ -17,6 +17,8 @@ public final class TCPath: MarkingPath {
   private var ipv6Flows = 0
   private var ipv4Flows = 0
   private var scope: ScopeMarks?
+  /// Programs at TCP's events enter flows into the table.
+  public var isWatched = false { didSet { updateActive() } }
   private let excluded: NetworkMap
 
   /// Loads the programs; nothing is attached yet.
@@ -128,10 +130,13 @@ public final class TCPath: MarkingPath {
         continue
       }
       switch batch.changes[index].action {
+      case .mark where batch.changes[index].isEntered:
+        confirm(index, &batch)
+        index += 1
       case .mark:
         var end = index + 1
         while end < batch.changes.count, end - index < FlowMap.batchSize, batch.changes[end].action == .mark,
-          canCarry(batch.changes[end].mark)
+          !batch.changes[end].isEntered, canCarry(batch.changes[end].mark)
         {
           end += 1
         }
@@ -168,7 +173,12 @@ public final class TCPath: MarkingPath {
 
   public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {
     do throws(SystemError) {
-      try map.readAll(body)
+      try map.readAll { key, usage in
+        // A program that enters a flow at the same moment may have written over the bit.
+        let bit = PortFilter.bit(of: key)
+        if isWatched, ports.isTaken(bit) { control.setPortBit(bit, true) }
+        body(key, usage)
+      }
     } catch {
       throw PathError(.tc, "cannot read the flows' counters: \(error)")
     }
@@ -179,7 +189,7 @@ public final class TCPath: MarkingPath {
     try programs.program(for: header)
   }
 
-  private func canCarry(_ mark: Mark) -> Bool { mark.headers == nil || programs.insertsHeaders }
+  func canCarry(_ mark: Mark) -> Bool { mark.headers == nil || programs.insertsHeaders }
 
   private func mark(_ range: Range<Int>, _ batch: inout ChangeBatch) {
     let first = range.lowerBound
@@ -192,6 +202,16 @@ public final class TCPath: MarkingPath {
       batch.changes[first + refusal.place].failure = PathFailure(.tc, code: refusal.code)
     }
     for index in range where batch.changes[index].failure == nil { enter(batch.changes[index].key) }
+  }
+
+  /// Takes over a flow that a program at TCP's events entered; its counters go on.
+  private func confirm(_ index: Int, _ batch: inout ChangeBatch) {
+    do throws(SystemError) {
+      try map.add(batch.changes[index].key, batch.changes[index].mark)
+      enter(batch.changes[index].key)
+    } catch {
+      batch.changes[index].failure = PathFailure(.tc, code: error.code)
+    }
   }
 
   private func remark(_ index: Int, _ batch: inout ChangeBatch) {
@@ -218,7 +238,8 @@ public final class TCPath: MarkingPath {
 
   private func enter(_ key: FlowKey) {
     let bit = PortFilter.bit(of: key)
-    if ports.insert(bit) { control.setPortBit(bit, true) }
+    _ = ports.insert(bit)
+    control.setPortBit(bit, true)
     if key.isIPv4 { ipv4Flows += 1 } else { ipv6Flows += 1 }
   }
 
@@ -228,10 +249,29 @@ public final class TCPath: MarkingPath {
     if key.isIPv4 { ipv4Flows -= 1 } else { ipv6Flows -= 1 }
   }
 
+  /// The descriptors of the maps that programs at TCP's events share with this path.
+  func sharedMaps() throws(BPFError) -> [String: Int32] {
+    ["flows": try programs.map("flows"), ".bss": try programs.map(".bss")]
+  }
+
+  /// Removes a flow that a program at TCP's events entered and the table does not have.
+  public func forget(_ key: FlowKey) throws(PathError) {
+    do throws(SystemError) { _ = try map.take(key) } catch {
+      throw PathError(.tc, "cannot remove \(key): \(error)")
+    }
+    closePorts(of: key)
+  }
+
+  /// Takes note that such a program removed a flow itself.
+  public func closePorts(of key: FlowKey) {
+    let bit = PortFilter.bit(of: key)
+    if !ports.isTaken(bit) { control.setPortBit(bit, false) }
+  }
+
   private func updateActive() {
     var active: Int32 = 0
-    if ipv6Flows > 0 { active |= MARKER_FLOWS_IPV6 }
-    if ipv4Flows > 0 { active |= MARKER_FLOWS_IPV4 }
+    if ipv6Flows > 0 || isWatched { active |= MARKER_FLOWS_IPV6 }
+    if ipv4Flows > 0 || isWatched { active |= MARKER_FLOWS_IPV4 }
     if scope?.ipv6 != nil { active |= MARKER_ALL_IPV6 }
     if scope?.ipv4 != nil { active |= MARKER_ALL_IPV4 }
     control.active = UInt32(active)

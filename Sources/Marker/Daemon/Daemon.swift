@@ -39,10 +39,11 @@ struct Daemon {
     for keeper in keepers { try keeper.path.markAll(settings.scope(plan)) }
     var random = SystemRandomNumberGenerator()
     let table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
-    let socketDesk = try Self.socketDesk(log)
+    let socketDesk = try Self.socketDesk(settings, log)
     sockets = socketDesk?.watch
-    let desk = TableWriter.Desk(
+    var desk = TableWriter.Desk(
       table: table, keepers: keepers, network: network, sockets: socketDesk, settings: settings, plan: plan)
+    TableWriter.follow(&desk, log: log)
     let requests = try TableRequests()
     writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, log: log)
 
@@ -91,9 +92,9 @@ struct Daemon {
   }
 
   /// Flows can do without their sockets, where the kernel does not tell of them.
-  private static func socketDesk(_ log: Logger) throws(SystemError) -> SocketDesk? {
+  private static func socketDesk(_ settings: Settings, _ log: Logger) throws(SystemError) -> SocketDesk? {
     let finding = SocketDiagnostics.finding()
-    if finding.isYes { return try SocketDesk(log: log) }
+    if finding.isYes { return try SocketDesk(settings, log: log) }
     log.warning("flows do not end with their sockets", metadata: ["reason": "\(finding)"])
     return nil
   }

@@ -5,7 +5,7 @@ import XDP
 
 /// Keeps the tc path attached to the interfaces that are selected.
 final class TCKeeper: PathKeeper {
-  private let tc: TCPath
+  let tc: TCPath
   private let log: Logger
   private var selected: [Interface]
   /// Attachments that failed and were told of.

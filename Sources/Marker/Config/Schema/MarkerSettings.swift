@@ -73,6 +73,18 @@ extension Setting {
       "listen.relay", \.listen.relays, .bool, "Send what is heard to the collectors, as it came.",
       flag: "--relay"),
     Setting(
+      "rules", \.rules, .list(of: .socketRule),
+      "Sockets of this host that are tagged flows of themselves; the first rule that fits decides, see [below](#rules)."
+    ),
+    Setting(
+      "sockets.cgroup", \.sockets.group, .socketGroup,
+      "The control group at whose TCP events rules find connections; auto is all of the host, none is looking only."
+    ),
+    Setting(
+      "sockets.period", \.sockets.period, .socketPeriod,
+      "How often rules look for sockets where the kernel does not tell: for UDP always, for TCP without sockets.cgroup."
+    ),
+    Setting(
       "fireflies.collectors", \.collectors, .list(of: .collector),
       "Where fireflies go besides the remote ends.",
       flag: "--collector"),
@@ -91,6 +103,10 @@ extension Setting {
     Setting(
       "fireflies.enrichment", \.enrichment, .word(),
       "What ongoing and end fireflies tell of TCP connections; see [below](#tcp-in-fireflies)."),
+    Setting(
+      "fireflies.markAll", \.announcesMarkAll, .bool,
+      "With markAll, announce every TCP and connected UDP socket of this host whose remote end is not loopback."
+    ),
     Setting(
       "fireflies.skOps", \.skOps, .word(),
       "Where flows that the socket watch found have that: in the object netlink, in skOps besides, or there instead."
