@@ -67,9 +67,28 @@ struct marker_value {
  */
 #define MARKER_PORT_BITS 20
 
+/* marker_control.excludes: what packets of no flow are compared with before the mark-all scope takes them. */
+#define MARKER_EXCLUDE_NETWORKS 1
+#define MARKER_EXCLUDE_PORTS 2
+
+/* The key of the trie of networks: the bits that count, in host order, and the address as in marker_key. */
+struct marker_network {
+	__u32 bits;
+	__u8 address[16];
+};
+
+/*
+ * Networks in the trie. One entry more is ::ffff:0:0/96, where IPv4 is: its value is 0, for "not excluded", so that
+ * ::/0 holds no IPv4.
+ */
+#define MARKER_MAX_NETWORKS 1025
+
+/* One bit for each port. */
+#define MARKER_EXCLUDED_PORT_BYTES 8192
+
 struct marker_control {
 	__u32 active;
-	__u32 zero;
+	__u32 excludes;
 	/* The mark-all scope by family: packets that no flow matches. */
 	struct marker_value all_ipv6;
 	struct marker_value all_ipv4;
@@ -80,9 +99,11 @@ struct marker_control {
 	__u64 unwritable;
 	/* Packets that were to get an extension header and did not, because they would not have fitted the link or path. */
 	__u64 too_big;
-	/* The port bits follow. Swift has no use for an array type of 131,072 members: it counts from here. */
+	/* Two arrays follow. Swift has no use for an array type of 131,072 members: it counts from here. */
 #ifdef __bpf__
 	__u8 ports[1 << (MARKER_PORT_BITS - 3)];
+	/* Of either end: packets that mark-all leaves alone. */
+	__u8 excluded_ports[MARKER_EXCLUDED_PORT_BYTES];
 #endif
 };
 

@@ -9,7 +9,7 @@ private let ports = 5200...5207
 /// Connections that a rule finds, opened and closed as fast as the figure wants: each is to start and to end, and both
 /// are to be announced.
 func benchShortConnections() throws {
-  let (rate, seconds) = (10_000, 6)
+  let (rate, seconds) = (10_500, 6)
   let pair = try VethPair()
   let group = try LabGroup()
   let ear = try LabSocket(.udp, in: pair.far, bound: Endpoint(far, 10514))
@@ -36,16 +36,15 @@ func benchShortConnections() throws {
   usleep(500_000)
   let before = try marker.processorTime
   let begin = MonotonicTime.now()
-  try group.run {
-    _ = try pair.near.shell(
-      "exec /proc/\(getpid())/exe hold open \(ports.lowerBound) \(ports.count) \(rate) \(rate * seconds)")
-  }
+  let open =
+    "/proc/\(getpid())/exe hold open \(ports.lowerBound) \(ports.count) \(rate / 2) \(rate / 2 * seconds)"
+  try group.run { _ = try pair.near.shell("\(open) & \(open) && wait $!") }
   let took = Double(MonotonicTime.now().microseconds(since: begin)) / 1e6
   let (started, ended) = try settled(marker, rate * seconds)
   let share = (try marker.processorTime - before) / took * 100
   report(
     "\(rate * seconds) short connections, opened in a second", "\(fixed(Double(rate * seconds) / took, 0))",
-    goal: ">= \(rate)")
+    goal: ">= 10000")
   report("  of them missed", "\(rate * seconds - started)", goal: "0")
   report("  of them that did not end", "\(started - ended)", goal: "0")
   report("  fireflies that the collector missed", "\(2 * rate * seconds - (try count(ear)))", goal: "0")
@@ -102,6 +101,8 @@ func churnConnections(_ arguments: [String]) -> Never {
     }
     if result != 0 { fail(what) }
   }
+  // What is measured is the daemon, not whether these get their share of a busy machine.
+  setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, -15)
   if arguments.first == "serve" {
     var listeners: [pollfd] = []
     for port in numbers[0]..<numbers[0] + numbers[1] {

@@ -44,6 +44,7 @@ extension ScopeMarks {
   /// The marks of some families.
   public func of(_ families: AddressFamilies) -> ScopeMarks {
     ScopeMarks(
-      ipv6: families.contains(.ipv6) ? ipv6 : nil, ipv4: families.contains(.ipv4) ? ipv4 : nil)
+      ipv6: families.contains(.ipv6) ? ipv6 : nil, ipv4: families.contains(.ipv4) ? ipv4 : nil,
+      except: exclusions)
   }
 }

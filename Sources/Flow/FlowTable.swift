@@ -185,6 +185,21 @@ public struct FlowTable: ~Copyable {
     while store.count > 0 { end(store.count - 1, at: now.wall, into: &batch) }
   }
 
+  /// Ends the flows that one origin alone holds, where what it said of them holds no more.
+  public mutating func end(
+    heldBy origin: Origin, at now: Moment, into batch: inout ChangeBatch, where isOver: (FlowKey) -> Bool
+  ) {
+    var position = 0
+    while position < store.count {
+      if store[position].holders == Holders(origin), isOver(store[position].key) {
+        end(position, at: now.wall, into: &batch)
+        counters.ended += 1
+      } else {
+        position += 1
+      }
+    }
+  }
+
   /// A flow that was entered the other way round, because this host's addresses were others then: IPv6 loses its own
   /// when a link goes down. It is turned if it is known better now.
   private mutating func turned(

@@ -26,10 +26,13 @@ public protocol MarkingPath: AnyObject {
 public struct ScopeMarks: Equatable, Sendable {
   public var ipv6: Mark?
   public var ipv4: Mark?
+  /// The packets that have no mark of the scope's.
+  public var exclusions: Exclusions
 
-  public init(ipv6: Mark?, ipv4: Mark?) {
+  public init(ipv6: Mark?, ipv4: Mark?, except exclusions: Exclusions = .none) {
     self.ipv6 = ipv6
     self.ipv4 = ipv4
+    self.exclusions = exclusions
   }
 }
 

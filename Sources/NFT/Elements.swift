@@ -16,6 +16,8 @@ struct Element: Equatable, Sendable {
   var data: ElementData?
   /// What the element's counter starts with; nil leaves it to the set.
   var usage: Usage?
+  /// The first value behind a range, in a set of ranges.
+  var endsRange = false
   /// The caller's number for it.
   var owner: Int32 = -1
 }
@@ -75,6 +77,10 @@ extension Batch {
   private static func put(_ element: Element, _ header: UnsafeMutablePointer<nlmsghdr>) {
     nest(header, NFTA_SET_ELEM_KEY.rawValue) {
       mnl_attr_put(header, UInt16(NFTA_DATA_VALUE.rawValue), element.key.count, element.key)
+    }
+    if element.endsRange {
+      let flags = UInt32(NFT_SET_ELEM_INTERVAL_END.rawValue).bigEndian
+      mnl_attr_put_u32(header, UInt16(NFTA_SET_ELEM_FLAGS.rawValue), flags)
     }
     switch element.data {
     case nil: break

@@ -19,6 +19,7 @@ public final class TCPath: MarkingPath {
   private var scope: ScopeMarks?
   /// Programs at TCP's events enter flows into the table.
   public var isWatched = false { didSet { updateActive() } }
+  private let excluded: NetworkMap
 
   /// Loads the programs; nothing is attached yet.
   ///
@@ -33,6 +34,7 @@ public final class TCPath: MarkingPath {
     self.programs = programs
     self.control = control
     map = FlowMap(map: flows)
+    excluded = try NetworkMap(map: programs.map("excluded"))
     self.hook = hook
   }
 
@@ -87,11 +89,31 @@ public final class TCPath: MarkingPath {
     if let mark = marks?.ipv6, !canCarry(mark) {
       throw PathError(.tc, "these programs do not insert extension headers")
     }
+    try exclude(marks?.exclusions ?? .none, from: scope?.exclusions ?? .none)
     scope = marks
     control.setScope(
       ipv6: marks?.ipv6.map { marker_value($0) } ?? marker_value(),
       ipv4: marks?.ipv4.map { marker_value($0) } ?? marker_value())
     updateActive()
+  }
+
+  /// Packets that were excluded and still are stay so meanwhile.
+  private func exclude(_ new: Exclusions, from old: Exclusions) throws(PathError) {
+    guard new != old else { return }
+    let (wanted, present) = (Set(new.networks), Set(old.networks))
+    do throws(SystemError) {
+      for network in wanted.subtracting(present) { try excluded.insert(network) }
+      for network in present.subtracting(wanted) { try excluded.remove(network) }
+    } catch {
+      // The old ones stay in force.
+      for network in wanted.subtracting(present) { try? excluded.remove(network) }
+      throw PathError(.tc, "cannot exclude networks from mark-all: \(error)")
+    }
+    control.setExcludedPorts(new.ports)
+    var excludes: Int32 = 0
+    if !new.networks.isEmpty { excludes |= MARKER_EXCLUDE_NETWORKS }
+    if !new.ports.isEmpty { excludes |= MARKER_EXCLUDE_PORTS }
+    control.excludes = UInt32(excludes)
   }
 
   public func apply(_ batch: inout ChangeBatch) {

@@ -21,6 +21,14 @@ extension marker_key {
   }
 }
 
+extension marker_network {
+  init(_ network: Network) {
+    self.init()
+    bits = UInt32(network.address.isIPv4 ? network.length + 96 : network.length)
+    withUnsafeMutableBytes(of: &address) { $0.store(network.address) }
+  }
+}
+
 extension marker_value {
   init(_ mark: Mark) {
     self.init()

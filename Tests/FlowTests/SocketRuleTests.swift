@@ -145,6 +145,24 @@ private struct Facts: SocketFacts {
     #expect(end == .released && table.count == 1)
   }
 
+  @Test func whatHoldsNoMoreEndsUnlessAnotherHoldsIt() {
+    var table = FlowTable(policy: .label(.kernel), seed: 1)
+    var batch = ChangeBatch()
+    for port in 1...4 as ClosedRange<UInt16> {
+      let flow = AnnouncedFlow(
+        source: Endpoint(self.flow.source.address, port), destination: self.flow.destination, transport: .tcp)
+      let origin: Origin = port == 4 ? .socketWatch : .perfSONAR
+      table.apply(FlowEvent(.start, flow, tag, from: origin), at: at(1), localAddresses: here, into: &batch)
+      if port == 3 {
+        table.apply(FlowEvent(.start, flow, cms, from: .pipe), at: at(1), localAddresses: here, into: &batch)
+      }
+    }
+    batch.removeAll()
+    table.end(heldBy: .perfSONAR, at: at(2), into: &batch) { $0.local.port != 1 }
+    #expect(batch.announcements.map(\.key.local.port) == [2] && batch.announcements[0].state == .end)
+    #expect(table.count == 3)
+  }
+
   @Test func whatTheKernelEnteredKeepsItsEntropy() throws {
     var table = FlowTable(policy: .label(.flow), seed: 1)
     var batch = ChangeBatch()

@@ -63,6 +63,42 @@ import Testing
     #expect(access(marker.api, F_OK) != 0, "its socket goes with it")
   }
 
+  /// A client on another host that asks too often is told so; this host's own are not, and neither is another.
+  @Test func requestsOfOtherHostsAreLimited() throws {
+    let pair = try VethPair()
+    try pair.far.shell("ip addr add 192.0.2.9/24 dev far0")
+    let marker = try MarkerProcess(
+      "--config CONFIG --api API --api 192.0.2.1:7777 --api 127.0.0.1:7777",
+      configuration: """
+        interfaces: [near0]
+        pipes: [PIPE]
+        fireflies: {remoteEnds: false}
+        api: {allow: [192.0.2.0/24], rate: 5}
+        """, in: pair.near)
+    func answers(_ namespace: NetworkNamespace, _ arguments: String) throws -> [String] {
+      try namespace.shell(
+        "curl -s -m 10 -o /dev/null -w '%{http_code} %header{retry-after}\\n' \(arguments)/v1/status?[1-60]"
+      ).split(separator: "\n").map(String.init)
+    }
+    let remote = try answers(pair.far, "--interface 192.0.2.2 'http://192.0.2.1:7777'")
+    let allowed = remote.filter { $0.hasPrefix("200") }.count
+    #expect(remote.count == 60 && allowed >= 5 && allowed < 60, "\(remote) \(marker.log)")
+    #expect(remote.count { $0 == "429 1" } == 60 - allowed)
+    let other = try pair.far.shell("curl -s -m 10 --interface 192.0.2.9 http://192.0.2.1:7777/v1/health")
+    #expect(other.contains("healthy"), "\(other)")
+    for local in ["--unix-socket \(marker.api) 'http://localhost'", "'http://127.0.0.1:7777'"] {
+      #expect(try answers(pair.near, local).allSatisfy { $0.hasPrefix("200") })
+    }
+    // The next second has its own.
+    var answer = ""
+    for _ in 0..<50 where !answer.contains("healthy") {
+      usleep(100_000)
+      answer = try pair.far.shell("curl -s -m 10 --interface 192.0.2.2 http://192.0.2.1:7777/v1/health")
+    }
+    #expect(answer.contains("healthy"))
+    #expect(marker.stop() == 0)
+  }
+
   @Test func flowdGosBodies() throws {
     let pair = try VethPair()
     let marker = try start("", pair)

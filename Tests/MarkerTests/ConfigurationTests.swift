@@ -20,6 +20,7 @@ func configuration(_ text: String) throws -> Configuration {
       strategy: auto
       path: nft
       markAll: cms/Analysis Input
+      markAllExcept: {networks: ["2001:db8:5::/48", 10.0.0.0/8], ports: [22, 9000-9010]}
       label:
         entropy: flow
       dscp:
@@ -33,6 +34,7 @@ func configuration(_ text: String) throws -> Configuration {
         listen: ["[2001:db8::1]:7777", /run/api]
         allow: [192.0.2.0/24]
         tokenFile: /etc/marker/token
+        rate: 70
       listen:
         fireflies: ["127.0.0.1:999", "[::]:10515", 192.0.2.1, 2001:db8::1]
         from: [192.0.2.0/24, "2001:db8::/32", 10.0.0.1]
@@ -49,10 +51,15 @@ func configuration(_ text: String) throws -> Configuration {
           - c.example.org
           - "[2001:db8::1]:999"
           - {host: 192.0.2.1, port: 1, format: bare}
+          - {address: 192.0.2.2, experiments: [cms, 2, atlas]}
         remoteEnds: false
         remotePort: 10515
         period: 5m
         enrichment: compatible
+        privateRemoteEnds: true
+        skOps: besides
+      publicAddresses: {10.0.0.1: 203.0.113.1, "fd00::1": "2001:db8::1"}
+      stun: {servers: [stun.example.org, "[2001:db8::5]:999"]}
       flows:
         max: 5_000
         idleTimeout: 90s
@@ -70,6 +77,9 @@ func configuration(_ text: String) throws -> Configuration {
       path: .nft,
       entropy: .flow, codePoints: map, dscpOnIPv6: true, onlyIfUnset: false, tcHook: .clsact,
       markAll: SciTag(packed: 206),
+      exclusions: Exclusions(
+        networks: [try Network(text: "2001:db8:5::/48"), try Network(text: "10.0.0.0/8")],
+        ports: [try #require(PortRange(22)), try #require(PortRange(9000, 9010))]),
       rules: [
         SocketRule(
           .tag([SciTag(packed: 206)]),
@@ -80,7 +90,8 @@ func configuration(_ text: String) throws -> Configuration {
       announcesMarkAll: false, pipes: ["/run/a"],
       api: APISettings(
         listen: [.tcp(Endpoint(Address(high: 0x2001_0db8_0000_0000, low: 1), 7777)), .unix("/run/api")],
-        allow: [try Network(text: "192.0.2.0/24")], tokenFile: "/etc/marker/token"),
+        allow: [try Network(text: "192.0.2.0/24")], tokenFile: "/etc/marker/token",
+        rate: 70),
       listen: Listening(
         addresses: try [("127.0.0.1", 999), ("::", 10515), ("192.0.2.1", 10514), ("2001:db8::1", 10514)].map {
           Endpoint(try #require(Address($0)), $1)
@@ -90,12 +101,18 @@ func configuration(_ text: String) throws -> Configuration {
       collectors: [
         try Collector(host: "c.example.org"), try Collector(host: "2001:db8::1", port: 999),
         try Collector(host: "192.0.2.1", port: 1, format: .bare),
-      ], announcesToRemoteEnds: false, remotePort: 10515,
-      ongoingPeriod: 300_000_000, enrichment: .compatible, endsWithSocket: false,
+        try Collector(host: "192.0.2.2", experiments: [2, 3]),
+      ], announcesToRemoteEnds: false, announcesToPrivate: true, remotePort: 10515,
+      ongoingPeriod: 300_000_000, enrichment: .compatible, skOps: .besides,
+      publicAddresses: [
+        try #require(Address("10.0.0.1")): try #require(Address("203.0.113.1")),
+        try #require(Address("fd00::1")): try #require(Address("2001:db8::1")),
+      ], stunServers: [try STUNServer("stun.example.org"), try STUNServer("[2001:db8::5]:999")],
+      endsWithSocket: false,
       limits: FlowTable.Limits(maxFlows: 5000, idleTimeout: 90_000_000), logLevel: .debug)
     let read = try configuration(text)
     #expect(read.settings == want)
-    #expect(read.origin(of: "dscp.map") == .file(line: 10) && read.originText(of: "dscp.map") == "x.yaml:10")
+    #expect(read.origin(of: "dscp.map") == .file(line: 11) && read.originText(of: "dscp.map") == "x.yaml:11")
     for setting in Setting.all { #expect(read.origin(of: setting.path) != .builtIn, "\(setting.path)") }
     // What is printed means the same.
     #expect(try configuration(read.text).settings == want)
@@ -189,6 +206,36 @@ func configuration(_ text: String) throws -> Configuration {
       "1:21: listen.fireflies: fe80::1 is link-local; listen at [::] or at an address that is not"
     ),
     (
+      "publicAddresses: {10.0.0.1: \"2001:db8::1\"}",
+      "1:29: publicAddresses: 10.0.0.1 and 2001:db8::1 are of two families: NAT keeps the family"
+    ),
+    (
+      "publicAddresses: {\"::ffff:10.0.0.1\": 192.0.2.1, 10.0.0.1: 192.0.2.2}",
+      "1:49: publicAddresses: 10.0.0.1 stands twice"
+    ),
+    (
+      "publicAddresses: {eth0: 192.0.2.1}",
+      "1:19: publicAddresses: expected the address of a host, not \"eth0\""
+    ),
+    (
+      "stun: {servers: 'stun:stun.example.org'}",
+      "1:17: stun.servers: server \"stun:stun.example.org\" has port \"stun.example.org\"; a port is a number from 1 to 65535"
+    ),
+    ("api: {rate: 0}", "1:13: api.rate: expected a number from 1 to 10000000, not \"0\""),
+    (
+      "markAllExcept: {ports: [22, 0]}",
+      "1:29: markAllExcept.ports: expected a port from 1 to 65535, or a range of ports such as 5201-5300, not \"0\""
+    ),
+    (
+      "fireflies: {collectors: [{host: a, address: b}]}",
+      "1:45: fireflies.collectors: address: host and address are the same: name one"
+    ),
+    (
+      "fireflies: {collectors: [{host: a, experiments: []}]}",
+      "1:49: fireflies.collectors: experiments: expected experiments, by number or name; leave the key out for all, "
+        + "not a list"
+    ),
+    (
       "listen: {from: 10.0.0.1/8}",
       "1:16: listen.from: 10.0.0.1/8: bits behind the length are set; did you mean 10.0.0.0/8?"
     ),
@@ -242,7 +289,7 @@ func configuration(_ text: String) throws -> Configuration {
     ),
     (
       "- eth0",
-      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, label, dscp, tc, pipes, api, listen, rules, sockets, fireflies, flows, log), not a list"
+      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, markAllExcept, label, dscp, tc, pipes, api, listen, rules, sockets, fireflies, publicAddresses, stun, flows, log), not a list"
     ),
     ("plugins:\n  namedpipe: {}", "2:3: unknown key \"namedpipe\" in plugins; did you mean \"namedPipe\"?"),
     (

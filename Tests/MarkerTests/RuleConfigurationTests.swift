@@ -96,6 +96,24 @@ import Testing
     let ssh = FlowKey(local: Endpoint(far.local.address, 22), remote: far.remote, transport: .tcp)
     #expect(read.socketRules.answer(far) == .tags([SciTag(packed: 129)], .perfSONAR))
     #expect(read.socketRules.answer(near) == .none && read.socketRules.answer(ssh) == .none)
+    // What mark-all leaves alone is not announced; a rule's flows are.
+    let except = try configuration(
+      "rules: [{tags: 3/14, remotePorts: 10}]\nmarkAll: 2/1\nmarkAllExcept: {networks: 192.0.2.0/24, ports: [9, 11]}\n"
+    ).settings.socketRules
+    let elsewhere = Endpoint(Address(ipv4: 0xc633_6401), 12)
+    #expect(except.answer(far) == .tags([SciTag(packed: 206)], .socketWatch))
+    #expect(
+      except.answer(FlowKey(local: ssh.local, remote: Endpoint(far.remote.address, 12), transport: .tcp))
+        == .none)
+    #expect(
+      except.answer(FlowKey(local: far.local, remote: elsewhere, transport: .tcp)) == .none,
+      "a port of this end")
+    #expect(
+      except.answer(FlowKey(local: ssh.local, remote: Endpoint(elsewhere.address, 11), transport: .tcp))
+        == .none)
+    #expect(
+      except.answer(FlowKey(local: ssh.local, remote: elsewhere, transport: .tcp))
+        == .tags([SciTag(packed: 129)], .perfSONAR))
     var quiet = read
     quiet.announcesMarkAll = false
     #expect(quiet.socketRules == quiet.rules)

@@ -1,3 +1,4 @@
+import Firefly
 import Flow
 
 extension Configuration {
@@ -26,6 +27,7 @@ extension Configuration {
     }
     reviewListening()
     reviewRules()
+    reviewFireflies()
     if settings.interfaces.isEmpty {
       warn("interfaces", "no interface is named: packets are not marked, flows are announced only")
       return
@@ -35,7 +37,21 @@ extension Configuration {
     if settings.tcHook != nil, settings.path == .nft {
       warn("tc.hook", "tc.hook does nothing with path nft")
     }
-    if !settings.announcesToRemoteEnds { unused("fireflies.remotePort", "fireflies.remoteEnds is false") }
+  }
+
+  private mutating func reviewFireflies() {
+    if !settings.announcesToRemoteEnds {
+      for path in ["fireflies.remotePort", "fireflies.privateRemoteEnds"] {
+        unused(path, "fireflies.remoteEnds is false")
+      }
+      if settings.collectors.isEmpty {
+        for path in ["publicAddresses", "stun.servers"] { unused(path, "no fireflies are sent") }
+      }
+    }
+    if settings.enrichment == .none { unused("fireflies.skOps", "fireflies.enrichment is none") }
+    for (local, name) in settings.publicAddresses where name.isPrivate {
+      warn("publicAddresses", "\(local) is to be announced as \(name), which is private too")
+    }
   }
 
   private mutating func reviewListening() {
@@ -91,7 +107,10 @@ extension Configuration {
   }
 
   private mutating func reviewMarkAll(_ plan: Plan) {
-    guard let tag = settings.markAll else { return }
+    guard let tag = settings.markAll else {
+      for path in ["markAllExcept.networks", "markAllExcept.ports"] { unused(path, "markAll is none") }
+      return
+    }
     let policy = settings.policy(plan)
     for isIPv4 in [false, true] where policy.decide(tag, isIPv4: isIPv4, entropy: 0) == .refused {
       warn(

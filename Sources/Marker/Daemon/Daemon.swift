@@ -19,6 +19,7 @@ struct Daemon {
   private let listener: FireflySource
   private let relay: Relay
   private let heard = HeardFireflies()
+  private let naming: PublicNaming
   private let writer: TableWriter
   private let announcer: Announcer
   /// Nil where the kernel cannot be asked for sockets.
@@ -50,8 +51,9 @@ struct Daemon {
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
     api = try APIServer(settings.api, APIRoutes(requests: requests, applications: applications), log: log)
 
-    let emitter = try Self.emitter(settings, applications, heard, log)
-    announcer = Announcer(announcements, emitter: emitter)
+    naming = PublicNaming(settings, log: log)
+    let emitter = try Self.emitter(settings, applications, heard, naming.names, log)
+    announcer = Announcer(announcements, emitter: emitter, log: log)
     relay = try Relay(emitter: emitter)
     listener = try FireflySource(
       settings.listen, inbox: inbox, relay: relay.queue, heard: heard, applications: applications, log: log)
@@ -62,7 +64,7 @@ struct Daemon {
   /// - Throws: what could not be had. Marking then goes on as it was.
   func reconfigure(_ new: Settings, from old: Settings, log: Logger) async throws {
     // What can fail comes first, and of that what the least depends on.
-    let emitter = new.announcesLike(old) ? nil : try Self.emitter(new, applications, heard, log)
+    let emitter = new.announcesLike(old) ? nil : try Self.emitter(new, applications, heard, naming.names, log)
     let ears = new.listen == old.listen ? nil : try listener.open(new.listen)
     let opened = new.pipes == old.pipes ? nil : try pipes.open(new.pipes)
     let access = try APIAccess(new.api)
@@ -80,6 +82,7 @@ struct Daemon {
       relay.setEmitter(emitter)
     }
     if let ears { listener.listen(ears) }
+    naming.follow(new, from: old)
   }
 
   /// One that fails takes the others down in their order, and its error comes out at the end. Cancelling them would not
@@ -98,14 +101,16 @@ struct Daemon {
   }
 
   private static func emitter(
-    _ settings: Settings, _ applications: ApplicationNames, _ heard: HeardFireflies, _ log: Logger
+    _ settings: Settings, _ applications: ApplicationNames, _ heard: HeardFireflies,
+    _ names: PublicAddresses, _ log: Logger
   ) throws(SystemError) -> Emitter {
     try Emitter(
       configuration: Emitter.Configuration(
         host: hostName, collectors: settings.collectors,
         remoteEnds: settings.announcesToRemoteEnds
-          ? Emitter.Configuration.RemoteEnds(port: settings.remotePort) : nil,
-        enrichment: settings.enrichment,
+          ? Emitter.Configuration.RemoteEnds(
+            port: settings.remotePort, includesPrivate: settings.announcesToPrivate) : nil,
+        enrichment: settings.enrichment, skOps: settings.skOps, publicAddresses: names,
         heard: settings.listen.isOn ? heard : nil, relays: settings.listen.isOn && settings.listen.relays),
       applications: applications, log: { event in log.notice("\(event)") })
   }
@@ -128,6 +133,7 @@ struct Daemon {
         ] + others.map(Self.service) + [Self.service(Readiness(log: log))],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
     try await group.run()
+    naming.stop()
     log.info("stopped")
   }
 

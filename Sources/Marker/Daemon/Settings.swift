@@ -19,6 +19,8 @@ struct Settings: Equatable, Sendable {
   var tcHook: TCHook?
   /// Marks every packet that no flow matches.
   var markAll: SciTag?
+  /// What `markAll` leaves alone.
+  var exclusions = Exclusions.none
   /// Those of the configuration; `socketRules` are all.
   var rules: [SocketRule] = []
   var sockets = SocketSettings()
@@ -30,11 +32,19 @@ struct Settings: Equatable, Sendable {
   var listen = Listening()
   var collectors: [Collector] = []
   var announcesToRemoteEnds = true
+  /// Also to remote ends whose address is private.
+  var announcesToPrivate = false
   var remotePort = Collector.defaultPort
   /// How often a flow that goes on is announced, microseconds; nil for never.
   var ongoingPeriod: Int64? = 60_000_000
   /// What fireflies tell of TCP connections.
   var enrichment = Enrichment.none
+  /// Whether flows that the socket watch found have it in `skOps`.
+  var skOps = SkOps.none
+  /// Which local address fireflies name by which other.
+  var publicAddresses: [Address: Address] = [:]
+  /// Asked for the public addresses of those that are not in there.
+  var stunServers: [STUNServer] = []
   /// A TCP flow ends with its socket, whoever holds it.
   var endsWithSocket = true
   var limits = FlowTable.Limits()
@@ -43,6 +53,7 @@ struct Settings: Equatable, Sendable {
   /// Whether fireflies go where they did.
   func announcesLike(_ other: Settings) -> Bool {
     collectors == other.collectors && announcesToRemoteEnds == other.announcesToRemoteEnds
+      && announcesToPrivate == other.announcesToPrivate && skOps == other.skOps
       && remotePort == other.remotePort && enrichment == other.enrichment && listen.isOn == other.listen.isOn
       && listen.relays == other.listen.relays
   }
@@ -73,12 +84,16 @@ struct SocketSettings: Equatable, Sendable {
 }
 
 extension Settings {
-  /// The rules of the configuration, and behind them those of the mark-all tag.
+  /// The rules of the configuration, and behind them those of the mark-all tag: what `markAll` leaves alone is no flow of
+  /// its own either.
   var socketRules: [SocketRule] {
     guard let markAll, announcesMarkAll else { return rules }
-    // The packets of the mark-all scope that are left alone are to be excluded here as well.
-    return rules + [
-      SocketRule(.exclude, networks: Network.loopback), SocketRule(.tag([markAll]), origin: .perfSONAR),
-    ]
+    let excluded = exclusions.networks + Network.loopback
+    var all = rules + [SocketRule(.exclude, networks: excluded)]
+    if !exclusions.ports.isEmpty {
+      all.append(SocketRule(.exclude, localPorts: exclusions.ports))
+      all.append(SocketRule(.exclude, remotePorts: exclusions.ports))
+    }
+    return all + [SocketRule(.tag([markAll]), origin: .perfSONAR)]
   }
 }

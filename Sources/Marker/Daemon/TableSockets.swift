@@ -36,4 +36,11 @@ extension TableWriter {
       )
     }
   }
+
+  /// Ends flows of the mark-all tag that other settings leave alone now: their packets are to leave as they came.
+  func endExcluded(_ desk: inout Desk, at now: Moment) {
+    let rules = desk.settings.socketRules
+    // What a rule tags now is taken over by it.
+    desk.table.end(heldBy: .perfSONAR, at: now, into: &desk.batch) { rules.answer($0) == .none }
+  }
 }

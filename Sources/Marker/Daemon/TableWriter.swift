@@ -100,6 +100,7 @@ final class TableWriter: Service {
             try desk.reconfigure(request.settings, log: log)
             Self.follow(&desk, log: log)
             takeConnections(&desk, at: .now())
+            endExcluded(&desk, at: .now())
           })
         work = PendingWork(desk, inbox, reconfigurations, requests)
       }

@@ -26,7 +26,7 @@ extension Settings {
       guard case .mark(let mark) = policy.decide(markAll, isIPv4: isIPv4, entropy: 0) else { return nil }
       return mark
     }
-    return ScopeMarks(ipv6: mark(isIPv4: false), ipv4: mark(isIPv4: true))
+    return ScopeMarks(ipv6: mark(isIPv4: false), ipv4: mark(isIPv4: true), except: exclusions)
   }
 
   private func stamping(_ assignment: Plan.Assignment?) -> MarkPolicy.Stamping {

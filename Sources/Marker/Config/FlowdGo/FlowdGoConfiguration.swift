@@ -29,6 +29,9 @@ struct FlowdGoConfiguration: Sendable {
   var listeningPort = Collector.defaultPort
   var receivers: [Collector] = []
   var enriches = false
+  /// As in the file; which is the local one is another question.
+  var addressPairs: [Address: Address] = [:]
+  var stunServers: [STUNServer] = []
   var enrichment = Enrichment.lean
   /// Milliseconds.
   var enrichmentPeriod: Int64 = 1000

@@ -41,6 +41,8 @@ extension FlowdGoConfiguration {
       key("backends.firefly.collectorPort", \.collectorPort, .port),
       key("backends.firefly.enrich", \.enriches, .bool),
       key("backends.firefly.enrichmentMode", \.enrichment, .flowdGoMode),
+      key("backends.firefly.stun.manualMapping", \.addressPairs, .publicAddresses),
+      key("backends.firefly.stun.stunServers", \.stunServers, .list(of: .stunServer, atMost: 16)),
       key("enrichers.period", \.enrichmentPeriod, .integer(1...86_400_000, "milliseconds")),
     ]
     + ["firefly", "fireflyp"].flatMap { plugin in
@@ -79,19 +81,19 @@ extension FlowdGoConfiguration {
     ("backends.marker.programPath", "the BPF programs are built in"),
     ("backends.marker.debugMode", "there is no debugging program; use --log-level debug"),
     ("backends.marker.forceHookRemoval", "others' hooks are never removed, and need not be"),
-    ("backends.firefly.stun", "addresses are announced as the flow has them"),
     ("backends.prometheus", "this version exports no metrics"),
     ("enrichers.netlink", "every TCP socket is asked for, with all that the kernel tells"),
-    ("enrichers.skops", "TCP metrics come from netlink alone, which has the same"),
+    ("enrichers.skops.cgroupPath", "what skOps tells of a connection is asked of the kernel by netlink"),
+    ("enrichers.skops.programPath", "what skOps tells of a connection is asked of the kernel by netlink"),
+    ("enrichers.skops.debugMode", "what skOps tells of a connection is asked of the kernel by netlink"),
+    ("enrichers.skops.strategy", "what skOps tells of a connection is asked of the kernel by netlink"),
   ]
 
   /// The keys of which `reasons` speaks, by the path that it has there.
   private static let ignored: [String: String] = {
     let keys: [String: [String]] = [
-      "backends.firefly.stun": ["manualMapping", "stunServers"],
       "backends.prometheus": ["log", "bindAddress", "netlinkPort", "skopsPort"],
       "enrichers.netlink": ["protocol", "ext", "state"],
-      "enrichers.skops": ["cgroupPath", "programPath", "debugMode", "strategy"],
     ]
     var ignored: [String: String] = [:]
     for (path, _) in reasons {
@@ -107,17 +109,6 @@ extension FlowdGoConfiguration {
 
 extension ValueType where Value == UInt16 {
   fileprivate static let portBound = integer(0...65535, "a port, or 0 for no bound,")
-
-  /// By number or name.
-  fileprivate static let experiment = ValueType("an experiment, by number or name") {
-    node throws(YAMLProblem) in
-    guard let text = node.text else { throw node.expected("an experiment, by number or name") }
-    do throws(SciTagError) { return try Registry.embedded.experiment(text) } catch {
-      throw YAMLProblem(node.mark, "\(error)")
-    }
-  } write: {
-    "\($0)"
-  }
 }
 
 extension ValueType where Value == Address {

@@ -60,4 +60,5 @@ extension ValueType where Value == PortRange {
 
 extension ValueType where Value == Int {
   static let fireflyRate = integer(1...10_000_000)
+  static let requestRate = integer(1...10_000_000)
 }

@@ -22,6 +22,13 @@ extension Setting {
       "markAll", \.markAll, .optional(.tag, none: "none"),
       "The tag of every packet that belongs to no tagged flow, for perfSONAR hosts.", flag: "--mark-all"),
     Setting(
+      "markAllExcept.networks", \.exclusions.networks,
+      .list(of: .network, atMost: Exclusions.networkLimit),
+      "Networks that markAll leaves alone: packets that go there are marked only if their flow is tagged."),
+    Setting(
+      "markAllExcept.ports", \.exclusions.ports, .list(of: .portRange, atMost: Exclusions.portLimit),
+      "Ports of either end that markAll leaves alone, such as 22 for ssh."),
+    Setting(
       "label.entropy", \.entropy, .word(),
       "Where a label's five free bits come from: the label that the kernel gave the flow, or a draw per flow.",
       flag: "--entropy"),
@@ -49,6 +56,10 @@ extension Setting {
     Setting(
       "api.tokenFile", \.api.tokenFile, .optional(.path, none: "none"),
       "A file with the token that all other clients of the API need."),
+    Setting(
+      "api.rate", \.api.rate, .requestRate,
+      "Requests that a client on another host may make in a second; this host's own may as many as they like."
+    ),
     Setting(
       "listen.fireflies", \.listen.addresses, .list(of: .listeningAddress),
       "Mark flows of this host that fireflies of others tell of; they are heard at these UDP addresses.",
@@ -83,6 +94,9 @@ extension Setting {
     Setting(
       "fireflies.remotePort", \.remotePort, .port, "The UDP port at the remote ends."),
     Setting(
+      "fireflies.privateRemoteEnds", \.announcesToPrivate, .bool,
+      "Send fireflies also to remote ends whose address is private, unique local, link-local or loopback."),
+    Setting(
       "fireflies.period", \.ongoingPeriod, .fireflyPeriod,
       "How often a flow that goes on is announced, its turns spread over the period.",
       flag: "--firefly-period"),
@@ -93,6 +107,16 @@ extension Setting {
       "fireflies.markAll", \.announcesMarkAll, .bool,
       "With markAll, announce every TCP and connected UDP socket of this host whose remote end is not loopback."
     ),
+    Setting(
+      "fireflies.skOps", \.skOps, .word(),
+      "Where flows that the socket watch found have that: in the object netlink, in skOps besides, or there instead."
+    ),
+    Setting(
+      "publicAddresses", \.publicAddresses, .publicAddresses,
+      "Behind NAT: the addresses that fireflies name in place of this host's own."),
+    Setting(
+      "stun.servers", \.stunServers, .list(of: .stunServer, atMost: 16),
+      "STUN servers that are asked for the addresses that publicAddresses lacks, one after the other."),
     Setting(
       "flows.max", \.limits.maxFlows, .maxFlows,
       "The most flows at a time; further ones are refused until others end.", flag: "--max-flows"),
