@@ -29,6 +29,12 @@ struct marker_key {
 /* The bits of a label that carry no tag (draft-cc-v6ops-wlcg-flow-label-marking-03). */
 #define MARKER_LABEL_ENTROPY 0xc0103
 
+/* marker_value.reach */
+/* The flow's socket was found: its packets leave stamped, from the next on. */
+#define MARKER_REACHED 1
+/* Its socket cannot be stamped. */
+#define MARKER_UNREACHABLE 2
+
 /* What to stamp, and what was stamped. */
 struct marker_value {
 	/* Host order, 20 bits: the tag and the flow's own entropy. */
@@ -40,7 +46,9 @@ struct marker_value {
 	__u8 dscp;
 	/* The data of the option in an inserted header, as on the wire. */
 	__u8 option[3];
-	__u8 zero[3];
+	/* Written by the sock path's programs. */
+	__u8 reach;
+	__u8 zero[2];
 	/* As on the wire, after segmentation. */
 	__u64 packets;
 	/* From the IP header on. */

@@ -4,7 +4,7 @@ import Glibc
 let parts: [(name: String, run: () throws -> Void)] = [
   ("program", benchProgram), ("traffic", benchTraffic), ("daemon", benchDaemon), ("api", benchAPI),
   ("fireflies", benchFireflies), ("listener", benchListener), ("sockets", benchSockets),
-  ("nft", benchNFT), ("packets", benchPackets), ("throughput", benchThroughput),
+  ("sock", SockBench.run), ("nft", benchNFT), ("packets", benchPackets), ("throughput", benchThroughput),
 ]
 let wanted = Array(CommandLine.arguments.dropFirst())
 if wanted.first == "hold" { holdConnections(Array(wanted.dropFirst())) }

@@ -72,5 +72,11 @@ struct Sighting: Equatable, Sendable {
   /// It has one, which no dump had to find.
   static let known = seen(in: 0)
 
+  /// Whether it was seen in the dump of this number, or in a later one.
+  func isSeen(since dump: UInt32) -> Bool {
+    // Numbers that go round again are far from each other.
+    isSeen && rawValue &- Self.seen(in: dump).rawValue < 1 << 29
+  }
+
   var isSeen: Bool { self != .untold && self != .missedOnce && self != .none }
 }

@@ -56,6 +56,8 @@ public struct FlowTable: ~Copyable {
   var store: FlowStore
   /// The place in the store at which the next ongoing flow is announced.
   var cursor = 0
+  /// The numbers of these dumps.
+  var lastDumpNumbers: [TransportProtocol: UInt32] = [:]
   /// When the last dump of a transport's sockets began that was taken note of to its end.
   var lastDumps: [TransportProtocol: Moment] = [:]
   var lately = LateEnds()
@@ -147,13 +149,14 @@ public struct FlowTable: ~Copyable {
     return true
   }
 
-  /// Ends every flow that has been silent too long, with the time of its last sign of life.
+  /// Ends every flow that has been silent too long, with the time of its last sign of life. A flow whose socket is
+  /// there has not ended, whatever it sends: its end will be seen.
   public mutating func age(at now: Moment, into batch: inout ChangeBatch) {
     var position = 0
     while position < store.count {
       let flow = store[position]
       let silence = now.monotonic.microseconds(since: flow.lastSeen)
-      if silence >= (flow.usage == nil ? limits.uncountedTimeout : limits.idleTimeout) {
+      if silence >= (flow.usage == nil ? limits.uncountedTimeout : limits.idleTimeout), !hasLiveSocket(flow) {
         end(position, at: now.wall(at: flow.lastSeen), into: &batch)
         counters.aged += 1
       } else {

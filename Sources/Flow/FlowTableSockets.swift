@@ -46,13 +46,19 @@ extension FlowTable {
       default: missing(store[position].key)
       }
     }
-    defer { lastDumps[transport] = began }
+    defer { (lastDumps[transport], lastDumpNumbers[transport]) = (began, dump) }
     return lastDumps[transport]
   }
 
   /// Whether a flow ends with its socket though no setting says so: rules alone hold it.
   public func isFoundBySocket(_ key: FlowKey) -> Bool {
     store.position(of: key).map { store[$0].holders.areRules } ?? false
+  }
+
+  /// Whether the last dump of sockets had a flow's, or the one that goes on has.
+  func hasLiveSocket(_ flow: Flow) -> Bool {
+    guard let last = lastDumpNumbers[flow.key.transport] else { return false }
+    return flow.sighting.isSeen(since: last)
   }
 
   /// Ends a flow whose socket is gone, whoever holds it.

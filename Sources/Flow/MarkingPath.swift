@@ -38,7 +38,7 @@ public struct ScopeMarks: Equatable, Sendable {
 
 /// The paths that exist, by the names that the command line uses.
 public enum PathKind: String, Sendable, CaseIterable {
-  case tc, nft
+  case sock, tc, nft
 }
 
 /// Why the kernel refused one change.

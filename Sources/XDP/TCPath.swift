@@ -172,6 +172,13 @@ public final class TCPath: MarkingPath {
   }
 
   public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {
+    try readTable { key, usage in
+      if let usage { body(key, usage) }
+    }
+  }
+
+  /// Reports every flow in the kernel's table, with the count of those that this path counts.
+  public func readTable(_ body: (FlowKey, Usage?) -> Void) throws(PathError) {
     do throws(SystemError) {
       try map.readAll { key, usage in
         // A program that enters a flow at the same moment may have written over the bit.
@@ -187,6 +194,15 @@ public final class TCPath: MarkingPath {
   /// The descriptor of the program for a kind of interface, for tests that run it on packets of their own.
   func program(for header: Interface.LinkHeader) throws(BPFError) -> Int32 {
     try programs.program(for: header)
+  }
+
+  /// What is known of a flow's socket; nil where the flow is not there.
+  func reach(of key: FlowKey) -> SocketReach? { map.reach(key) }
+
+  /// Whether this path marks what the sock path does not reach. It then counts no flow that that one does.
+  public var isComplement: Bool {
+    get { map.leavesOutReached }
+    set { map.leavesOutReached = newValue }
   }
 
   func canCarry(_ mark: Mark) -> Bool { mark.headers == nil || programs.insertsHeaders }
@@ -228,8 +244,9 @@ public final class TCPath: MarkingPath {
     let key = batch.changes[index].key
     do throws(SystemError) {
       // A flow whose mark was refused is not there and has no share in the port filter.
+      let isElsewhere = isComplement && map.reach(key) == .reached
       guard let usage = try map.take(key) else { return }
-      batch.changes[index].usage = usage
+      if !isElsewhere { batch.changes[index].usage = usage }
       leave(key)
     } catch {
       batch.changes[index].failure = PathFailure(.tc, code: error.code)

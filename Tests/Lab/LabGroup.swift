@@ -14,7 +14,7 @@ public final class LabGroup: Sendable {
     guard let mount = try ControlGroup.mountPoint() else {
       throw SystemError("cgroup2 is not mounted", code: ENOENT)
     }
-    let folder = try shell("mktemp -d \(mount)/marker-lab-XXXXXX").filter { $0 != "\n" }
+    let folder = try shell("mktemp -d \(ProcessGroup.folder)/lab-XXXXXX").filter { $0 != "\n" }
     self.folder = folder
     path = String(folder.dropFirst(mount.utf8.count))
     try shell("echo threaded > \(folder)/cgroup.type")

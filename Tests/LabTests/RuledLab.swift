@@ -49,8 +49,10 @@ struct RuledLab {
     """.replacing("GROUPPATH", with: group.path).replacing("GROUP", with: group.folder)
   }
 
-  func configure(_ rules: String, sockets: String = "cgroup: GROUP, period: 1s", more: String = "") throws {
-    try marker.configure(Self.configuration(rules, sockets, more, "auto", group))
+  func configure(
+    _ rules: String, sockets: String = "cgroup: GROUP, period: 1s", more: String = "", path: String = "auto"
+  ) throws {
+    try marker.configure(Self.configuration(rules, sockets, more, path, group))
   }
 
   /// What was heard until so many fireflies came, and no more for a while; with 0, what comes in all of the time.

@@ -153,8 +153,8 @@ func configuration(_ text: String) throws -> Configuration {
       "strategy:",
       "1:10: strategy: expected label, dscp, auto, hopByHop, destination or hopByHopDestination, not nothing"
     ),
-    ("path: [tc]", "1:7: path: expected auto, tc or nft, not a list"),
-    ("path: xdp\ninterfaces: lo", "1:7: path: expected auto, tc or nft, not \"xdp\""),
+    ("path: [tc]", "1:7: path: expected auto, sock, tc or nft, not a list"),
+    ("path: xdp\ninterfaces: lo", "1:7: path: expected auto, sock, tc or nft, not \"xdp\""),
     (
       "interfaces: [eth0, a/b]",
       "1:20: interfaces: expected the name of an interface, 1 to 15 characters, or a pattern such as \"eth*\", not \"a/b\""

@@ -33,7 +33,7 @@ struct ConfigurationOptions: ParsableArguments {
 
   @Option(
     help:
-      "How marks get into packets: `tc`, by eBPF, `nft`, by nftables, or `auto`, the best that works here, which is the default."
+      "How marks get into packets: `sock`, TCP's alone, by the kernel itself, `tc`, by eBPF, `nft`, by nftables, or `auto`, the best that works here, which is the default."
   )
   var path: PathChoice?
 
@@ -43,6 +43,13 @@ struct ConfigurationOptions: ParsableArguments {
       valueName: "experiment/activity"),
     transform: { try ValueType<SciTag>.tag.argument($0) })
   var markAll: SciTag?
+
+  @Option(
+    help: ArgumentHelp(
+      "Set the TCP sockets of the processes in this control group, given by its folder, and in those below it. "
+        + "The default is `auto`, all of the host; `none` leaves sockets alone.", valueName: "folder"),
+    transform: { try ValueType<SocketSettings.Group>.socketGroup.argument($0) })
+  var cgroup: SocketSettings.Group?
 
   @Option(
     help:
@@ -171,6 +178,7 @@ struct ConfigurationOptions: ParsableArguments {
     set("dscp.ipv6", \.dscpOnIPv6, dscpIpv6 ? true : nil)
     set("dscp.onlyIfUnset", \.onlyIfUnset, dscpOverwrite ? false : nil)
     set("tc.hook", \.tcHook, tcHook.map(Optional.some))
+    set("sockets.cgroup", \.sockets.group, cgroup)
     set("pipes", \.pipes, pipe.isEmpty ? nil : pipe)
     set("api.listen", \.api.listen, api.isEmpty ? nil : .some(api.compactMap(\.self)))
     set("listen.fireflies", \.listen.addresses, listen.isEmpty ? nil : listen)

@@ -37,6 +37,7 @@ struct Daemon {
     var start = PathStart(settings, interfaces: network.selected, log: log)
     let (plan, keepers) = try start.start()
     for keeper in keepers { try keeper.path.markAll(settings.scope(plan)) }
+    for keeper in keepers { keeper.applied() }
     var random = SystemRandomNumberGenerator()
     let table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
     let socketDesk = try Self.socketDesk(settings, log)

@@ -75,6 +75,7 @@ extension TableWriter.Desk {
       } else {
         apply(new.policy(plan))
         for keeper in keepers { try keeper.path.markAll(new.scope(plan)) }
+        for keeper in keepers { keeper.applied() }
       }
     } catch {
       if !new.needsOtherPaths(than: old) { apply(old.policy(plan)) }
@@ -94,7 +95,7 @@ extension TableWriter.Desk {
   private mutating func apply(_ policy: MarkPolicy) {
     var changes = ChangeBatch()
     table.setPolicy(policy, into: &changes)
-    for keeper in keepers { keeper.path.apply(&changes) }
+    keepers.carry(&changes)
     table.settle(changes)
   }
 
@@ -110,9 +111,11 @@ extension TableWriter.Desk {
         if let mark = flow.mark { flows.append((flow.key, mark, flow.counted)) }
       }
       let marked = flows
-      var start = PathStart(new, interfaces: network.selected, flows: { marked.forEach($0) }, log: log)
+      var start = PathStart(
+        new, interfaces: network.selected, flows: { marked.forEach($0) }, predecessors: keepers, log: log)
       let (newPlan, successors) = try start.start()
-      for successor in successors {
+      // A complement first: what it completes looks for sockets by its table.
+      for successor in successors.reversed() {
         try successor.takeOver(table)
         try successor.path.markAll(new.scope(newPlan))
       }
@@ -134,6 +137,7 @@ extension Settings {
   /// Whether paths have to be made anew; the rest can be changed in those that are there.
   func needsOtherPaths(than old: Settings) -> Bool {
     strategy != old.strategy || dscpOnIPv6 != old.dscpOnIPv6 || path != old.path || tcHook != old.tcHook
-      || limits.maxFlows != old.limits.maxFlows || interfaces.isEmpty != old.interfaces.isEmpty
+      || sockets.group != old.sockets.group || limits.maxFlows != old.limits.maxFlows
+      || interfaces.isEmpty != old.interfaces.isEmpty
   }
 }

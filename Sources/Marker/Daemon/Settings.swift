@@ -1,5 +1,6 @@
 import Firefly
 import Flow
+import Linux
 import Logging
 import XDP
 
@@ -67,6 +68,15 @@ struct SocketSettings: Equatable, Sendable {
     /// Nowhere: sockets are looked for.
     case none
     case folder(String)
+
+    /// Nil for none, and where cgroup2 is not mounted.
+    func folder() throws(SystemError) -> String? {
+      switch self {
+      case .root: try ControlGroup.mountPoint()
+      case .folder(let path): path
+      case .none: nil
+      }
+    }
   }
   var group = Group.root
   /// Between dumps of sockets that nothing else tells of, microseconds.

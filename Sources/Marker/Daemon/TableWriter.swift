@@ -5,6 +5,7 @@ import Linux
 import Logging
 import ServiceLifecycle
 import Synchronization
+import XDP
 
 /// The one writer of the flow table: takes what sources say, carries it into the kernel, and hands on what is to be
 /// announced. All that it works with is used by its thread alone.
@@ -37,6 +38,7 @@ final class TableWriter: Service {
       self.settings = settings
       self.plan = plan
     }
+
   }
 
   private let inbox: BoundedQueue<FlowEvent>
@@ -138,6 +140,7 @@ final class TableWriter: Service {
   /// Gives rules and paths to what finds sockets.
   static func follow(_ desk: inout Desk, log: Logger) {
     desk.connections.follow(desk.settings, desk.plan, desk.keepers, log: log)
+    for keeper in desk.keepers where desk.connections.isLive { (keeper as? SockKeeper)?.moveLast() }
     desk.sockets?.follow(desk.settings, findsConnections: desk.connections.isLive)
   }
 
@@ -164,13 +167,19 @@ final class TableWriter: Service {
   private func readUsage(_ desk: inout Desk, at now: Moment) {
     for keeper in desk.keepers {
       var unknown: [FlowKey] = []
-      let isWatched = desk.connections.isLive && keeper is TCKeeper
       do {
-        try keeper.path.readUsage { key, usage in
-          let isKnown = desk.table.note(usage, of: key, at: now)
-          if isWatched, !isKnown { unknown.append(key) }
+        guard let entered = desk.connections.path(of: keeper) else {
+          try keeper.path.readUsage { key, usage in desk.table.note(usage, of: key, at: now) }
+          continue
         }
-        if isWatched { try desk.connections.sweep(unknown, desk.sockets) }
+        try entered.readTable { key, usage in
+          let isKnown =
+            if let usage, keeper is TCKeeper { desk.table.note(usage, of: key, at: now) } else {
+              desk.table.has(key)
+            }
+          if !isKnown { unknown.append(key) }
+        }
+        try desk.connections.sweep(unknown, desk.sockets)
       } catch {
         log.error("cannot see which flows are silent", metadata: ["error": "\(error)"])
       }
@@ -180,7 +189,7 @@ final class TableWriter: Service {
   /// First the kernel, then the announcements: a flow is marked before anybody is told of it.
   func flush(_ desk: inout Desk) {
     if desk.batch.isEmpty { return }
-    for keeper in desk.keepers { keeper.path.apply(&desk.batch) }
+    desk.keepers.carry(&desk.batch)
     for change in desk.batch.changes {
       guard let failure = change.failure else { continue }
       desk.refusals.report(

@@ -6,6 +6,8 @@ import XDP
 /// Keeps the tc path attached to the interfaces that are selected.
 final class TCKeeper: PathKeeper {
   let tc: TCPath
+  /// Nil where this path marks everything itself.
+  private let need: ComplementNeed?
   private let log: Logger
   private var selected: [Interface]
   /// Attachments that failed and were told of.
@@ -14,13 +16,20 @@ final class TCKeeper: PathKeeper {
 
   /// Loads the programs and attaches them.
   init(
-    _ selected: [Interface], maxFlows: Int, hook: TCHook?, insertsHeaders: Bool, log: Logger
+    _ selected: [Interface], maxFlows: Int, hook: TCHook?, insertsHeaders: Bool, need: ComplementNeed? = nil,
+    log: Logger
   ) throws(BPFError) {
     self.log = log
     self.selected = selected
+    self.need = need
     tc = try TCPath(maxFlows: maxFlows, hook: hook, insertsHeaders: insertsHeaders)
+    // Also where it is not needed yet: what cannot be had is found out now. It leaves when it was not needed for a while.
     for interface in selected { try attach(interface) }
+    need?.isNeeded = true
+    tc.isComplement = need != nil
   }
+
+  private var wanted: [Interface] { need?.isNeeded ?? true ? selected : [] }
 
   var path: any MarkingPath { tc }
   var descriptor: Int32? { nil }
@@ -32,6 +41,7 @@ final class TCKeeper: PathKeeper {
       log.warning("somebody removed our tc filter", metadata: ["index": "\(index)"])
       tc.detach(fromInterface: index)
     }
+    applied()
     reconcile()
     if !toldOfUnmarked, tc.tooBigPackets > 0 || tc.unwritablePackets > 0 {
       toldOfUnmarked = true
@@ -44,6 +54,15 @@ final class TCKeeper: PathKeeper {
     ["tooBig": "\(tc.tooBigPackets)", "notWritable": "\(tc.unwritablePackets)"]
   }
 
+  /// Attaches before the batch's changes are announced where they need it.
+  func applied() {
+    guard let need, need.isNeeded == tc.attachedInterfaces.isEmpty, !selected.isEmpty else { return }
+    reconcile()
+    if !need.isNeeded {
+      log.info("all that is tagged is marked by its sockets; tc is not attached meanwhile")
+    }
+  }
+
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {
     self.selected = selected
     // An interface that went and one that came may have the same index.
@@ -52,10 +71,10 @@ final class TCKeeper: PathKeeper {
   }
 
   private func reconcile() {
-    for index in tc.attachedInterfaces where !selected.contains(where: { $0.index == index }) {
+    for index in tc.attachedInterfaces where !wanted.contains(where: { $0.index == index }) {
       tc.detach(fromInterface: index)
     }
-    for interface in selected {
+    for interface in wanted {
       do throws(BPFError) {
         if tc.attachedInterfaces.contains(interface.index) {
           try tc.setMTU(of: interface)

@@ -38,11 +38,20 @@ struct ConnectionDesk {
   /// Whether connections are told of as they begin.
   var isLive: Bool { watch != nil }
 
+  /// The path that connections are entered into, where it is a keeper's own and they are entered.
+  func path(of keeper: any PathKeeper) -> TCPath? {
+    guard isLive, let path else { return nil }
+    if let keeper = keeper as? TCKeeper { return keeper.tc === path ? path : nil }
+    // With a complement it is that one's.
+    guard let keeper = keeper as? SockKeeper, !keeper.hasComplement, keeper.table === path else { return nil }
+    return path
+  }
+
   /// Follows other rules, or enters into other paths, from now on. What was there before goes on until the new is there.
   /// `take` then has what that told of until its end.
   mutating func follow(_ settings: Settings, _ plan: Plan, _ keepers: [any PathKeeper], log: Logger) {
     rules = settings.socketRules
-    let newPath = keepers.lazy.compactMap { ($0 as? TCKeeper)?.tc }.first
+    let newPath = keepers.lazy.compactMap { ($0 as? TCKeeper)?.tc ?? ($0 as? SockKeeper)?.table }.first
     var new: ConnectionWatch?
     if rules.contains(where: { $0.transports.contains(.tcp) }), settings.sockets.group != .none {
       new = open(settings, plan, newPath, log)
@@ -61,7 +70,7 @@ struct ConnectionDesk {
   ) -> ConnectionWatch? {
     let reason: String
     do {
-      if let folder = try Self.folder(settings.sockets.group) {
+      if let folder = try settings.sockets.group.folder() {
         let watch = try makeWatch(rules, settings.policy(plan), path, folder)
         if complaint != folder {
           log.info(
@@ -85,14 +94,6 @@ struct ConnectionDesk {
     }
     complaint = reason
     return nil
-  }
-
-  private static func folder(_ group: SocketSettings.Group) throws(SystemError) -> String? {
-    switch group {
-    case .root: try ControlGroup.mountPoint()
-    case .folder(let path): path
-    case .none: nil
-    }
   }
 
   /// Tells of no more.

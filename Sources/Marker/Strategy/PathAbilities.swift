@@ -28,6 +28,7 @@ struct PathAbilities: Equatable, Sendable {
     switch (path, stamp) {
     case (_, .label), (_, .ipv6CodePoint), (_, .ipv4CodePoint): .untried()
     case (.tc, _): .untried()
+    case (.sock, _): .no("a socket cannot be set to send an extension header", needs: "the tc path")
     case (.nft, _): .no("nftables rules cannot insert an extension header", needs: "the tc path")
     }
   }

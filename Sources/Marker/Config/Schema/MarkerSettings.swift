@@ -78,8 +78,8 @@ extension Setting {
     ),
     Setting(
       "sockets.cgroup", \.sockets.group, .socketGroup,
-      "The control group at whose TCP events rules find connections; auto is all of the host, none is looking only."
-    ),
+      "The control group at whose TCP events rules find connections and path sock sets them; auto is all of the host.",
+      flag: "--cgroup"),
     Setting(
       "sockets.period", \.sockets.period, .socketPeriod,
       "How often rules look for sockets where the kernel does not tell: for UDP always, for TCP without sockets.cgroup."
@@ -122,7 +122,8 @@ extension Setting {
       "The most flows at a time; further ones are refused until others end.", flag: "--max-flows"),
     Setting(
       "flows.idleTimeout", \.limits.idleTimeout, .idleTimeout,
-      "A flow that sends nothing for this long has ended.", flag: "--idle-timeout"),
+      "A flow that sends nothing for this long has ended, unless its socket is there.", flag: "--idle-timeout"
+    ),
     Setting(
       "flows.endWithSocket", \.endsWithSocket, .bool,
       "A TCP flow whose socket on this host closes has ended, whether its source says so or not."),
