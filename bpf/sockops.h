@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What programs at TCP's events (sock_ops) have in common: a connection's key, and the rule that it falls under. Nothing
- * here changes anything.
+ * What programs at TCP's events (sock_ops) have in common: a connection's key, and the rule that it falls under.
+ * Nothing here changes anything.
  *
  * Loads on 5.10 and later: no BTF of the kernel's, loops with a constant bound, -mcpu=v2.
  */
@@ -17,19 +17,19 @@
 #define MARKER_TCP 6
 
 /*
- * The connection as its packets leave this host. An IPv6 socket that speaks IPv4 has mapped addresses of its own accord.
- * The key has to be all zeros before.
+ * The connection as its packets leave this host. An IPv6 socket that speaks IPv4 has mapped addresses of its own
+ * accord. The key has to be all zeros before.
  *
  * Returns 0, or -1 for a family that is neither.
  */
 static __always_inline int marker_socket_key(struct bpf_sock_ops *ops, struct marker_key *key)
 {
 	/*
-	 * Every context field is read at its own place into a local that the compiler knows nothing of: it would merge two
-	 * loads into one at a computed offset, which the verifier refuses.
+	 * Every context field is read at its own place into a local that the compiler knows nothing of: it would merge
+	 * two loads into one at a computed offset, which the verifier refuses.
 	 */
-#define MARKER_FIELD(name, field)                                                                                       \
-	__u32 name = ops->field;                                                                                        \
+#define MARKER_FIELD(name, field)                                                                               \
+	__u32 name = ops->field;                                                                                \
 	asm volatile("" : "+r"(name))
 	MARKER_FIELD(family, family);
 	MARKER_FIELD(local_port, local_port);
@@ -60,8 +60,8 @@ static __always_inline int marker_socket_key(struct bpf_sock_ops *ops, struct ma
 	}
 #undef MARKER_FIELD
 	/*
-	 * The local port is in host order. The remote one is in network order, and on little-endian machines in the upper half
-	 * of its 32 bits, so that all 32 are swapped.
+	 * The local port is in host order. The remote one is in network order, and on little-endian machines in the
+	 * upper half of its 32 bits, so that all 32 are swapped.
 	 */
 	key->local_port = bpf_htons((__u16)local_port);
 	key->remote_port = bpf_htons((__u16)bpf_ntohl(remote_port));

@@ -65,7 +65,7 @@ static __always_inline void marker_connects(struct bpf_sock_ops *ops, const stru
 
 	if (!tag || !marker_enter(key, tag, MARKER_PENDING, &label))
 		return;
-	/* Whatever others want to be told of stays. Where this fails the entry is found when userspace looks for strays. */
+	/* Whatever others want to be told of stays. Where this fails userspace finds the entry as a stray. */
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 

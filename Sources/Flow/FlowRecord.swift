@@ -42,7 +42,7 @@ extension Flow {
     holders = record.holders
     counted = usage
     // A dump from before all dumps of this process: the first of them that lacks the socket tells of its end.
-    if record.hasSocket { sighting = .seen(in: 0) }
+    if record.hasSocket { sighting = .known }
   }
 }
 

@@ -59,8 +59,10 @@ public struct FlowTable: ~Copyable {
   private let keepsRecords: Bool
   /// The place in the store at which the next ongoing flow is announced.
   var cursor = 0
-  /// When the last dump of sockets began that was taken note of to its end.
-  var lastDump: Moment?
+  /// The numbers of these dumps.
+  var lastDumpNumbers: [TransportProtocol: UInt32] = [:]
+  /// When the last dump of a transport's sockets began that was taken note of to its end.
+  var lastDumps: [TransportProtocol: Moment] = [:]
   var lately = LateEnds()
   private var random: UInt64
   public internal(set) var counters = Counters()
@@ -144,19 +146,24 @@ public struct FlowTable: ~Copyable {
   }
 
   /// Notes what a path has counted for a flow; a count that moved is a sign of life.
-  public mutating func note(_ usage: Usage, of key: FlowKey, at now: Moment) {
-    guard let position = store.position(of: key) else { return }
+  ///
+  /// - Returns: whether there is such a flow.
+  @discardableResult
+  public mutating func note(_ usage: Usage, of key: FlowKey, at now: Moment) -> Bool {
+    guard let position = store.position(of: key) else { return false }
     if store[position].counted?.packets ?? 0 != usage.packets { store[position].lastSeen = now.monotonic }
     store[position].counted = usage
+    return true
   }
 
-  /// Ends every flow that has been silent too long, with the time of its last sign of life.
+  /// Ends every flow that has been silent too long, with the time of its last sign of life. A flow whose socket is
+  /// there has not ended, whatever it sends: its end will be seen.
   public mutating func age(at now: Moment, into batch: inout ChangeBatch) {
     var position = 0
     while position < store.count {
       let flow = store[position]
       let silence = now.monotonic.microseconds(since: flow.lastSeen)
-      if silence >= (flow.usage == nil ? limits.uncountedTimeout : limits.idleTimeout) {
+      if silence >= (flow.usage == nil ? limits.uncountedTimeout : limits.idleTimeout), !hasLiveSocket(flow) {
         end(position, at: now.wall(at: flow.lastSeen), into: &batch)
         counters.aged += 1
       } else {
@@ -184,6 +191,21 @@ public struct FlowTable: ~Copyable {
   /// Ends every flow: whoever watched them stops.
   public mutating func endAll(at now: Moment, into batch: inout ChangeBatch) {
     while store.count > 0 { end(store.count - 1, at: now.wall, into: &batch) }
+  }
+
+  /// Ends the flows that one origin alone holds, where what it said of them holds no more.
+  public mutating func end(
+    heldBy origin: Origin, at now: Moment, into batch: inout ChangeBatch, where isOver: (FlowKey) -> Bool
+  ) {
+    var position = 0
+    while position < store.count {
+      if store[position].holders == Holders(origin), isOver(store[position].key) {
+        end(position, at: now.wall, into: &batch)
+        counters.ended += 1
+      } else {
+        position += 1
+      }
+    }
   }
 
   /// A flow that was entered the other way round, because this host's addresses were others then: IPv6 loses its own
@@ -230,13 +252,17 @@ public struct FlowTable: ~Copyable {
     _ event: FlowEvent, _ key: FlowKey, _ orientation: Orientation, at now: Moment,
     into batch: inout ChangeBatch
   ) {
-    let mark = mark(for: event.tag, key)
-    let flow = Flow(
+    let mark = mark(for: event.tag, key, entropy: event.entered)
+    var flow = Flow(
       key: key, tag: event.tag, orientation: orientation, application: event.application,
       origin: event.origin, mark: mark, start: event.startTime ?? now.wall, lastSeen: now.monotonic)
+    // A rule found it by its socket.
+    if event.origin.isRule { flow.sighting = .known }
     store.insert(flow)
     touch(key)
-    if let mark { batch.changes.append(ChangeBatch.Change(.mark, key, mark)) }
+    if let mark {
+      batch.changes.append(ChangeBatch.Change(.mark, key, mark, isEntered: event.entered != nil))
+    }
     var announcement = Announcement(
       .start, key, orientation, flow.tag, from: flow.origin, application: flow.application, start: flow.start)
     announcement.mayHaveSocket = flow.mayHaveSocket
@@ -247,17 +273,14 @@ public struct FlowTable: ~Copyable {
     _ position: Int, _ event: FlowEvent, at now: Moment, into batch: inout ChangeBatch
   ) {
     store[position].lastSeen = now.monotonic
-    let hearsay = Holders(.firefly)
-    if event.origin.isHearsay {
-      // A sign of life, no more, of what a source of this host holds: it may be our own firefly come back, and would
-      // then keep the flow when its source ends it.
-      guard store[position].holders == hearsay else { return }
-    } else {
-      let before = store[position].holders
-      store[position].holders.remove(hearsay)
-      store[position].holders.insert(Holders(event.origin))
-      if store[position].holders != before { touch(store[position].key) }
-    }
+    // For a weaker source it is a sign of life, no more: a firefly may be our own come back, and would then keep the flow
+    // when its source ends it; a rule would keep it as long as its socket.
+    let rank = store[position].holders.rank
+    guard event.origin.rank >= rank else { return }
+    let before = store[position].holders
+    if event.origin.rank > rank { store[position].holders = [] }
+    store[position].holders.insert(Holders(event.origin))
+    if store[position].holders != before { touch(store[position].key) }
     let old = store[position]
     guard event.tag != old.tag || old.mark == nil else { return }
     let mark = mark(for: event.tag, old.key, counts: event.tag != old.tag)

@@ -9,11 +9,23 @@ public enum ControlGroup {
     return path(in: try contents(ofSmallFile: "/proc/self/cgroup"), mounts.map { ($0.root, $0.point) })
   }
 
-  /// The folder of the group that all others are in, as far as this process sees them; nil where the hierarchy is not
-  /// mounted.
-  public static func root() throws(SystemError) -> String? {
-    let mounts = try Mount.all(ofType: "cgroup2")
-    return (mounts.last { $0.root == "/" } ?? mounts.last)?.point
+  /// Where the root of the hierarchy is mounted, or what of it is; nil where nothing is.
+  public static func mountPoint() throws(SystemError) -> String? {
+    try Mount.all(ofType: "cgroup2").last?.point
+  }
+
+  /// The numbers, by which the kernel names them, of a group and all below it; none where there is no such folder.
+  public static func numbers(below folder: String) -> Set<UInt64> {
+    var numbers: Set<UInt64> = []
+    var folders = [folder]
+    while let folder = folders.popLast() {
+      var status = stat()
+      // A group's number is that of its folder, on machines of 64 bits.
+      guard lstat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { continue }
+      numbers.insert(UInt64(status.st_ino))
+      forEachEntry(of: folder) { name, isFolder in if isFolder { folders.append("\(folder)/\(name)") } }
+    }
+    return numbers
   }
 
   /// - Parameters:

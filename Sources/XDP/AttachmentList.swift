@@ -37,7 +37,9 @@ struct AttachmentList {
     if let failure { throw failure }
   }
 
+  /// Takes an attachment away.
   mutating func remove(_ interface: UInt32) {
+    for entry in entries where entry.interface == interface { entry.attachment.withdraw() }
     entries.removeAll { $0.interface == interface }
   }
 }

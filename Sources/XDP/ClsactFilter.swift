@@ -13,6 +13,12 @@ struct ClsactFilter: ~Copyable {
   /// Whether the qdisc was made here: then it goes with the filter if nobody else has come to use it.
   private let madeQdisc: Bool
   private let life: MarkLife
+  private let standing = Standing()
+
+  private final class Standing {
+    /// The filter goes with this value, whatever becomes of others.
+    var isWithdrawn = false
+  }
 
   /// Our filter's handle, whatever its priority: "stag".
   private static let handle: UInt32 = 0x7374_6167
@@ -60,7 +66,7 @@ struct ClsactFilter: ~Copyable {
   }
 
   deinit {
-    if life.outlivesProcess { return }
+    if life.outlivesProcess, !standing.isWithdrawn { return }
     // Where the interface is gone, so is the filter; and one that has taken its place is not this one's to remove.
     guard isThere else { return }
     var hook = Self.hook(interface, BPF_TC_EGRESS)
@@ -68,6 +74,9 @@ struct ClsactFilter: ~Copyable {
     _ = bpf_tc_detach(&hook, &options)
     if madeQdisc { Self.removeQdiscIfUnused(interface) }
   }
+
+  /// Has the filter go with this value also where the others of its path stay.
+  func withdraw() { standing.isWithdrawn = true }
 
   /// Removes the filters that earlier processes left on an interface. The qdisc stays: others may count on it.
   ///

@@ -53,6 +53,14 @@ struct TCAttachment: ~Copyable {
     }
   }
 
+  /// Has the attachment go with this value also where the others of its path stay.
+  func withdraw() {
+    switch holder {
+    case .tcx(let link): link.withdraw()
+    case .clsact(let filter): filter.withdraw()
+    }
+  }
+
   /// Has the attachment outlive the process, as a clsact filter does by itself.
   ///
   /// - Parameter path: where what there is to pin is pinned.

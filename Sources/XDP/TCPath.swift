@@ -23,6 +23,8 @@ public final class TCPath: MarkingPath {
   private var ipv6Flows = 0
   private var ipv4Flows = 0
   private var scope: ScopeMarks?
+  /// Programs at TCP's events enter flows into the table.
+  public var isWatched = false { didSet { updateActive() } }
   private let excluded: NetworkMap
 
   /// Loads the programs; nothing is attached yet.
@@ -146,10 +148,13 @@ public final class TCPath: MarkingPath {
         continue
       }
       switch batch.changes[index].action {
+      case .mark where batch.changes[index].isEntered:
+        confirm(index, &batch)
+        index += 1
       case .mark:
         var end = index + 1
         while end < batch.changes.count, end - index < FlowMap.batchSize, batch.changes[end].action == .mark,
-          canCarry(batch.changes[end].mark)
+          !batch.changes[end].isEntered, canCarry(batch.changes[end].mark)
         {
           end += 1
         }
@@ -185,8 +190,20 @@ public final class TCPath: MarkingPath {
   }
 
   public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {
+    try readTable { key, usage in
+      if let usage { body(key, usage) }
+    }
+  }
+
+  /// Reports every flow in the kernel's table, with the count of those that this path counts.
+  public func readTable(_ body: (FlowKey, Usage?) -> Void) throws(PathError) {
     do throws(SystemError) {
-      try map.readAll(body)
+      try map.readAll { key, usage in
+        // A program that enters a flow at the same moment may have written over the bit.
+        let bit = PortFilter.bit(of: key)
+        if isWatched, ports.isTaken(bit) { control.setPortBit(bit, true) }
+        body(key, usage)
+      }
     } catch {
       throw PathError(.tc, "cannot read the flows' counters: \(error)")
     }
@@ -197,17 +214,16 @@ public final class TCPath: MarkingPath {
     try programs.program(for: header)
   }
 
-  /// What the sock path's programs read and write of this path.
-  func sharedMaps() throws(BPFError) -> [String: Int32] {
-    var maps: [String: Int32] = [:]
-    for name in ["flows", ".bss"] { maps[name] = try programs.map(name) }
-    return maps
-  }
-
   /// What is known of a flow's socket; nil where the flow is not there.
   func reach(of key: FlowKey) -> SocketReach? { map.reach(key) }
 
-  private func canCarry(_ mark: Mark) -> Bool { mark.headers == nil || programs.insertsHeaders }
+  /// Whether this path marks what the sock path does not reach. It then counts no flow that that one does.
+  public var isComplement: Bool {
+    get { map.leavesOutReached }
+    set { map.leavesOutReached = newValue }
+  }
+
+  func canCarry(_ mark: Mark) -> Bool { mark.headers == nil || programs.insertsHeaders }
 
   private func mark(_ range: Range<Int>, _ batch: inout ChangeBatch) {
     let first = range.lowerBound
@@ -220,6 +236,16 @@ public final class TCPath: MarkingPath {
       batch.changes[first + refusal.place].failure = PathFailure(.tc, code: refusal.code)
     }
     for index in range where batch.changes[index].failure == nil { enter(batch.changes[index].key) }
+  }
+
+  /// Takes over a flow that a program at TCP's events entered; its counters go on.
+  private func confirm(_ index: Int, _ batch: inout ChangeBatch) {
+    do throws(SystemError) {
+      try map.add(batch.changes[index].key, batch.changes[index].mark)
+      enter(batch.changes[index].key)
+    } catch {
+      batch.changes[index].failure = PathFailure(.tc, code: error.code)
+    }
   }
 
   private func remark(_ index: Int, _ batch: inout ChangeBatch) {
@@ -236,8 +262,9 @@ public final class TCPath: MarkingPath {
     let key = batch.changes[index].key
     do throws(SystemError) {
       // A flow whose mark was refused is not there and has no share in the port filter.
+      let isElsewhere = isComplement && map.reach(key) == .reached
       guard let usage = try map.take(key) else { return }
-      batch.changes[index].usage = usage
+      if !isElsewhere { batch.changes[index].usage = usage }
       leave(key)
     } catch {
       batch.changes[index].failure = PathFailure(.tc, code: error.code)
@@ -246,7 +273,8 @@ public final class TCPath: MarkingPath {
 
   private func enter(_ key: FlowKey) {
     let bit = PortFilter.bit(of: key)
-    if ports.insert(bit) { control.setPortBit(bit, true) }
+    _ = ports.insert(bit)
+    control.setPortBit(bit, true)
     if key.isIPv4 { ipv4Flows += 1 } else { ipv6Flows += 1 }
   }
 
@@ -256,10 +284,29 @@ public final class TCPath: MarkingPath {
     if key.isIPv4 { ipv4Flows -= 1 } else { ipv6Flows -= 1 }
   }
 
+  /// The descriptors of the maps that programs at TCP's events share with this path.
+  func sharedMaps() throws(BPFError) -> [String: Int32] {
+    ["flows": try programs.map("flows"), ".bss": try programs.map(".bss")]
+  }
+
+  /// Removes a flow that a program at TCP's events entered and the table does not have.
+  public func forget(_ key: FlowKey) throws(PathError) {
+    do throws(SystemError) { _ = try map.take(key) } catch {
+      throw PathError(.tc, "cannot remove \(key): \(error)")
+    }
+    closePorts(of: key)
+  }
+
+  /// Takes note that such a program removed a flow itself.
+  public func closePorts(of key: FlowKey) {
+    let bit = PortFilter.bit(of: key)
+    if !ports.isTaken(bit) { control.setPortBit(bit, false) }
+  }
+
   private func updateActive() {
     var active: Int32 = 0
-    if ipv6Flows > 0 { active |= MARKER_FLOWS_IPV6 }
-    if ipv4Flows > 0 { active |= MARKER_FLOWS_IPV4 }
+    if ipv6Flows > 0 || isWatched { active |= MARKER_FLOWS_IPV6 }
+    if ipv4Flows > 0 || isWatched { active |= MARKER_FLOWS_IPV4 }
     if scope?.ipv6 != nil { active |= MARKER_ALL_IPV6 }
     if scope?.ipv4 != nil { active |= MARKER_ALL_IPV4 }
     control.active = UInt32(active)

@@ -12,9 +12,11 @@ struct TCXLink: ~Copyable {
   private let pin = Pin()
   private let life: MarkLife
 
-  /// Where a link is pinned; nil for nowhere.
   private final class Pin {
+    /// Where the link is pinned; nil for nowhere.
     var path: String?
+    /// The link goes with this value, whatever becomes of others.
+    var isWithdrawn = false
   }
 
   /// The part of `union bpf_attr` that BPF_LINK_CREATE reads (<linux/bpf.h> of 6.6; Debian 12's has no tcx yet, and
@@ -51,7 +53,7 @@ struct TCXLink: ~Copyable {
   }
 
   deinit {
-    if let path = pin.path, !life.outlivesProcess { unlink(path) }
+    if let path = pin.path, pin.isWithdrawn || !life.outlivesProcess { unlink(path) }
   }
 
   /// Has the link outlive the process.
@@ -62,6 +64,9 @@ struct TCXLink: ~Copyable {
     guard status == 0 else { throw SystemError("bpf_obj_pin", path, code: -status) }
     pin.path = path
   }
+
+  /// Has the link go with this value also where the others of its path stay.
+  func withdraw() { pin.isWithdrawn = true }
 
   /// Swaps the program of a pinned link.
   ///

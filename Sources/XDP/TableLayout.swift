@@ -53,14 +53,14 @@ extension marker_value {
 }
 
 extension UnsafeMutableRawBufferPointer {
-  fileprivate func store(_ address: Address) {
+  func store(_ address: Address) {
     storeBytes(of: address.high.bigEndian, as: UInt64.self)
     storeBytes(of: address.low.bigEndian, toByteOffset: 8, as: UInt64.self)
   }
 }
 
 extension UnsafeRawBufferPointer {
-  fileprivate func loadAddress() -> Address {
+  func loadAddress() -> Address {
     Address(
       high: UInt64(bigEndian: loadUnaligned(as: UInt64.self)),
       low: UInt64(bigEndian: loadUnaligned(fromByteOffset: 8, as: UInt64.self)))

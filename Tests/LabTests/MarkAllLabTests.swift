@@ -14,6 +14,7 @@ import Testing
     strategy: auto
     path: \(path)
     fireflies: {remoteEnds: false}
+    sockets: {cgroup: none, period: 1s}
     markAll: atlas/perfsonar
     \(rest)
     """

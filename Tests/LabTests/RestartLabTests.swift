@@ -267,6 +267,25 @@ import Testing
     _ = try clean(pair)
   }
 
+  @Test(arguments: ["tcx", "clsact"]) func anInterfaceThatIsDeselectedIsLeft(hook: String) throws {
+    let pair = try VethPair()
+    let flow = try Conversation.udp(pair)
+    func file(_ interface: String) -> String {
+      "interfaces: [\(interface)]\npath: tc\ntc: {hook: \(hook)}\npipes: [PIPE]\n"
+    }
+    let marker = try MarkerProcess("--config CONFIG KEEP", configuration: file("near0"), in: pair.near)
+    try marker.tell(line("start", flow.key))
+    try waitUntilMarked(pair, flow)
+    try marker.configure(file("lo"))
+    #expect(marker.waitForLog("configuration read again"))
+    #expect(try !isMarked(pair, flow))
+    try marker.configure(file("near0"))
+    try waitUntilMarked(pair, flow)
+    _ = marker.stop(SIGKILL)
+    #expect(try isMarked(pair, flow))
+    _ = try clean(pair)
+  }
+
   @Test func otherSizesAndInterfacesAreTakenOver() throws {
     let pair = try VethPair()
     let flow = try Conversation.udp(pair)

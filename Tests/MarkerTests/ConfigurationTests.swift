@@ -40,7 +40,13 @@ func configuration(_ text: String) throws -> Configuration {
         from: [192.0.2.0/24, "2001:db8::/32", 10.0.0.1]
         rate: 500
         relay: true
+      rules:
+        - {experiment: cms, activity: 14, localPorts: [1094, 5200-5210], remote: 192.0.2.0/24, uid: root}
+        - exclude: true
+          process: [sshd]
+      sockets: {cgroup: /sys/fs/cgroup/x, period: 2s}
       fireflies:
+        markAll: false
         collectors:
           - c.example.org
           - "[2001:db8::1]:999"
@@ -77,7 +83,14 @@ func configuration(_ text: String) throws -> Configuration {
       exclusions: Exclusions(
         networks: [try Network(text: "2001:db8:5::/48"), try Network(text: "10.0.0.0/8")],
         ports: [try #require(PortRange(22)), try #require(PortRange(9000, 9010))]),
-      pipes: ["/run/a"],
+      rules: [
+        SocketRule(
+          .tag([SciTag(packed: 206)]),
+          localPorts: [try #require(PortRange(1094)), try #require(PortRange(5200, 5210))],
+          networks: [try Network(text: "192.0.2.0/24")], users: [SocketRule.User(0, name: "root")]),
+        SocketRule(.exclude, processes: ["sshd"]),
+      ], sockets: SocketSettings(group: .folder("/sys/fs/cgroup/x"), period: 2_000_000),
+      announcesMarkAll: false, pipes: ["/run/a"],
       api: APISettings(
         listen: [.tcp(Endpoint(Address(high: 0x2001_0db8_0000_0000, low: 1), 7777)), .unix("/run/api")],
         allow: [try Network(text: "192.0.2.0/24")], tokenFile: "/etc/marker/token",
@@ -144,8 +157,8 @@ func configuration(_ text: String) throws -> Configuration {
       "strategy:",
       "1:10: strategy: expected label, dscp, auto, hopByHop, destination or hopByHopDestination, not nothing"
     ),
-    ("path: [tc]", "1:7: path: expected auto, tc or nft, not a list"),
-    ("path: xdp\ninterfaces: lo", "1:7: path: expected auto, tc or nft, not \"xdp\""),
+    ("path: [tc]", "1:7: path: expected auto, sock, tc or nft, not a list"),
+    ("path: xdp\ninterfaces: lo", "1:7: path: expected auto, sock, tc or nft, not \"xdp\""),
     (
       "interfaces: [eth0, a/b]",
       "1:20: interfaces: expected the name of an interface, 1 to 15 characters, or a pattern such as \"eth*\", not \"a/b\""
@@ -280,7 +293,7 @@ func configuration(_ text: String) throws -> Configuration {
     ),
     (
       "- eth0",
-      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, markAllExcept, label, dscp, tc, pipes, api, listen, fireflies, publicAddresses, stun, flows, restart, log), not a list"
+      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, markAllExcept, label, dscp, tc, pipes, api, listen, rules, sockets, fireflies, publicAddresses, stun, flows, restart, log), not a list"
     ),
     ("plugins:\n  namedpipe: {}", "2:3: unknown key \"namedpipe\" in plugins; did you mean \"namedPipe\"?"),
     (
@@ -324,6 +337,12 @@ func configuration(_ text: String) throws -> Configuration {
     (
       "fireflies: {remoteEnds: false, remotePort: 1}",
       "fireflies.remotePort does nothing: fireflies.remoteEnds is false"
+    ),
+    ("fireflies: {markAll: false}", "fireflies.markAll does nothing: markAll is none"),
+    ("sockets: {period: 2s}", "sockets.period does nothing: there are no rules"),
+    (
+      "rules: [{tags: [2/1]}, {exclude: true, localPorts: 22}]",
+      "rule 1 has no condition: those behind it do nothing"
     ),
     ("markAll: 600/1", "600/1 has no mark on IPv6: only flows with other tags are marked there"),
   ])

@@ -99,6 +99,11 @@ import Testing
       read.settings
         == Settings(
           interfaces: InterfaceSelection(discovery: .globalAddress), markAll: SciTag(packed: 206),
+          rules: [
+            SocketRule(
+              .tag([SciTag(packed: 0)]), localPorts: [try #require(PortRange(1, 2))],
+              remotePorts: [try #require(PortRange(3, 4))], transports: [.tcp])
+          ], sockets: SocketSettings(group: .folder("/c")),
           pipes: ["/run/np"],
           api: APISettings(listen: [
             .tcp(Endpoint(Address(ipv4: 0x7f00_0001), 7777)), .unix("/run/marker/api.sock"),
@@ -111,7 +116,7 @@ import Testing
     let reasons = FlowdGoConfiguration.reasons.map(\.path)
     let unused =
       ["collectorAddress", "collectorPort", "enrichmentMode"].map { "backends.firefly.\($0)" }
-      + ["enrichers.period", "listen.fireflies"]
+      + ["enrichers.period", "listen.fireflies", "plugins.iperf3"]
     #expect(Set(warned(read).map { String($0.drop { $0 != " " }.dropFirst()) }) == Set(reasons + unused))
     #expect(Set(warned(read)).count == warned(read).count, "each once")
     #expect(try configuration(read.ownText).settings == read.settings)
@@ -171,6 +176,37 @@ import Testing
       marked.settings
         == Settings(interfaces: InterfaceSelection(names: ["lo"]), pipes: [], announcesToRemoteEnds: false))
     #expect(warned(marked) == ["2 backends.marker"])
+  }
+
+  @Test func portsAreARule() throws {
+    func read(_ plugin: String) throws -> Configuration {
+      try configuration("plugins:\n  iperf3: {\(plugin)}\nbackends:\n  firefly: {}\n")
+    }
+    let plain = try read(
+      "minSourcePort: 2340, maxSourcePort: 2350, minDestinationPort: 5200, randomIDs: true, activityIDs: [17, 14], "
+        + "experimentIDs: [atlas, 3], cgroupPath: /sys/fs/cgroup")
+    #expect(
+      plain.settings.rules == [
+        SocketRule(
+          .tag([SciTag(packed: 145), SciTag(packed: 206)]), localPorts: [try #require(PortRange(2340, 2350))],
+          remotePorts: [try #require(PortRange(5200, 65535))], transports: [.tcp])
+      ])
+    #expect(plain.settings.sockets == SocketSettings() && plain.origin(of: "rules") == .file(line: 2))
+    #expect(try configuration(plain.ownText).settings == plain.settings)
+    let any = try read("randomIDs: false")
+    #expect(any.settings.rules.map(\.verdict) == [.tag([0, 65, 130].map { SciTag(packed: $0) })])
+    #expect(warned(any).contains("2 plugins.iperf3"))
+    for (wrong, why) in [
+      ("activityIDs: [1]", "there are 1 activityIDs and 3 experimentIDs"),
+      ("minSourcePort: 5, maxSourcePort: 4", "maxSourcePort is less than minSourcePort"),
+      ("minDestinationPort: 70000", "a port, or 0 for no bound, from 0 to 65535"),
+      ("experimentIDs: [1, 2, 196664]", "is the flow label of cms/Analysis Input"),
+    ] {
+      let error = #expect(throws: ConfigurationError.self) { try read(wrong) }
+      #expect(
+        error?.description.hasPrefix("x.yaml:2:") == true && error?.description.contains(why) == true,
+        "\(wrong)")
+    }
   }
 
   @Test func aListenerForOthersIsWarnedOf() throws {

@@ -47,9 +47,9 @@ struct ConfigurationOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "Set the TCP sockets of the processes in this control group, given by its folder, and in those below it. "
-        + "The default is the root, which is all.", valueName: "folder"),
-    transform: { try ValueType<String>.path.argument($0) })
-  var cgroup: String?
+        + "The default is `auto`, all of the host; `none` leaves sockets alone.", valueName: "folder"),
+    transform: { try ValueType<SocketSettings.Group>.socketGroup.argument($0) })
+  var cgroup: SocketSettings.Group?
 
   @Option(
     help:
@@ -181,7 +181,7 @@ struct ConfigurationOptions: ParsableArguments {
     set("dscp.ipv6", \.dscpOnIPv6, dscpIpv6 ? true : nil)
     set("dscp.onlyIfUnset", \.onlyIfUnset, dscpOverwrite ? false : nil)
     set("tc.hook", \.tcHook, tcHook.map(Optional.some))
-    set("sockets.cgroup", \.controlGroup, cgroup.map(Optional.some))
+    set("sockets.cgroup", \.sockets.group, cgroup)
     set("pipes", \.pipes, pipe.isEmpty ? nil : pipe)
     set("api.listen", \.api.listen, api.isEmpty ? nil : .some(api.compactMap(\.self)))
     set("listen.fireflies", \.listen.addresses, listen.isEmpty ? nil : listen)

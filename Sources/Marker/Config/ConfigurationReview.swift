@@ -26,6 +26,7 @@ extension Configuration {
       throw APIError(address: "api.listen", reason: reason)
     }
     reviewListening()
+    reviewRules()
     reviewFireflies()
     if settings.interfaces.isEmpty {
       warn("interfaces", "no interface is named: packets are not marked, flows are announced only")
@@ -75,6 +76,19 @@ extension Configuration {
       )
     }
     if listen.relays, settings.collectors.isEmpty { unused("listen.relay", "there are no collectors") }
+  }
+
+  private mutating func reviewRules() {
+    if settings.markAll == nil { unused("fireflies.markAll", "markAll is none") }
+    let rules = settings.socketRules
+    guard !rules.isEmpty else {
+      for path in ["sockets.cgroup", "sockets.period"] { unused(path, "there are no rules") }
+      return
+    }
+    // What is behind one that fits everything is never reached.
+    if let last = settings.rules.firstIndex(where: \.fitsEverything), last + 1 < settings.rules.count {
+      warn("rules", "rule \(last + 1) has no condition: those behind it do nothing")
+    }
   }
 
   private mutating func reviewStamps() {

@@ -51,11 +51,12 @@ struct Daemon {
     // Last, because marks would have to be taken back where something else fails.
     do {
       let network = try NetworkKeeper(settings.interfaces, log: log)
-      let socketDesk = try Self.socketDesk(log)
-      let desk = try TableWriter.Desk(
+      let socketDesk = try Self.socketDesk(settings, log)
+      var desk = try TableWriter.Desk(
         settings, network: network, sockets: socketDesk,
         inheritance: Inheritance(settings, applications, log: log), log: log)
       sockets = socketDesk?.watch
+      TableWriter.follow(&desk, log: log)
       writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, log: log)
     } catch {
       api.close()
@@ -106,9 +107,9 @@ struct Daemon {
   }
 
   /// Flows can do without their sockets, where the kernel does not tell of them.
-  private static func socketDesk(_ log: Logger) throws(SystemError) -> SocketDesk? {
+  private static func socketDesk(_ settings: Settings, _ log: Logger) throws(SystemError) -> SocketDesk? {
     let finding = SocketDiagnostics.finding()
-    if finding.isYes { return try SocketDesk(log: log) }
+    if finding.isYes { return try SocketDesk(settings, log: log) }
     log.warning("flows do not end with their sockets", metadata: ["reason": "\(finding)"])
     return nil
   }

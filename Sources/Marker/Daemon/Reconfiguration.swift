@@ -118,7 +118,8 @@ extension TableWriter.Desk {
       var start = PathStart(
         new, interfaces: network.selected, heritage: heritage, predecessors: keepers, log: log)
       let (newPlan, successors) = try start.start()
-      for successor in successors {
+      // A complement first: what it completes looks for sockets by its table.
+      for successor in successors.reversed() {
         try successor.takeOver(table)
         try successor.path.markAll(new.scope(newPlan))
       }
@@ -141,7 +142,7 @@ extension Settings {
   /// Whether paths have to be made anew; the rest can be changed in those that are there.
   func needsOtherPaths(than old: Settings) -> Bool {
     strategy != old.strategy || dscpOnIPv6 != old.dscpOnIPv6 || path != old.path || tcHook != old.tcHook
-      || controlGroup != old.controlGroup || limits.maxFlows != old.limits.maxFlows
+      || sockets.group != old.sockets.group || limits.maxFlows != old.limits.maxFlows
       || interfaces.isEmpty != old.interfaces.isEmpty
   }
 }

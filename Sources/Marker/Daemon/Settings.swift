@@ -1,5 +1,6 @@
 import Firefly
 import Flow
+import Linux
 import Logging
 import XDP
 
@@ -16,12 +17,15 @@ struct Settings: Equatable, Sendable {
   /// Leave packets alone that have a DSCP already.
   var onlyIfUnset = true
   var tcHook: TCHook?
-  /// The folder of the control group whose sockets the sock path sets; nil is the root.
-  var controlGroup: String?
   /// Marks every packet that no flow matches.
   var markAll: SciTag?
   /// What `markAll` leaves alone.
   var exclusions = Exclusions.none
+  /// Those of the configuration; `socketRules` are all.
+  var rules: [SocketRule] = []
+  var sockets = SocketSettings()
+  /// With `markAll`, flows of their own are made of this host's sockets and announced.
+  var announcesMarkAll = true
   var pipes = ["/var/run/flowd-go/np"]
   var api = APISettings()
   /// Fireflies of others.
@@ -56,5 +60,44 @@ struct Settings: Equatable, Sendable {
       && announcesToPrivate == other.announcesToPrivate && skOps == other.skOps
       && remotePort == other.remotePort && enrichment == other.enrichment && listen.isOn == other.listen.isOn
       && listen.relays == other.listen.relays
+  }
+}
+
+/// How rules find sockets.
+struct SocketSettings: Equatable, Sendable {
+  /// Where a program is told of TCP's events.
+  enum Group: Equatable, Sendable {
+    /// All processes that this one may see: the root of what is mounted of cgroup2.
+    case root
+    /// Nowhere: sockets are looked for.
+    case none
+    case folder(String)
+
+    /// Nil for none, and where cgroup2 is not mounted.
+    func folder() throws(SystemError) -> String? {
+      switch self {
+      case .root: try ControlGroup.mountPoint()
+      case .folder(let path): path
+      case .none: nil
+      }
+    }
+  }
+  var group = Group.root
+  /// Between dumps of sockets that nothing else tells of, microseconds.
+  var period: Int64 = 5_000_000
+}
+
+extension Settings {
+  /// The rules of the configuration, and behind them those of the mark-all tag: what `markAll` leaves alone is no flow of
+  /// its own either.
+  var socketRules: [SocketRule] {
+    guard let markAll, announcesMarkAll else { return rules }
+    let excluded = exclusions.networks + Network.loopback
+    var all = rules + [SocketRule(.exclude, networks: excluded)]
+    if !exclusions.ports.isEmpty {
+      all.append(SocketRule(.exclude, localPorts: exclusions.ports))
+      all.append(SocketRule(.exclude, remotePorts: exclusions.ports))
+    }
+    return all + [SocketRule(.tag([markAll]), origin: .perfSONAR)]
   }
 }

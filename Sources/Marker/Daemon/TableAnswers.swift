@@ -8,7 +8,7 @@ extension TableWriter {
     for case .apply(let events, _) in asked {
       for event in events { outcomes.append(apply(event, at: now, &desk)) }
     }
-    desk.sockets?.settle(&desk.table, &desk.batch, desk.settings, at: now)
+    settleSockets(&desk, at: now)
     flush(&desk)
     var next = outcomes.startIndex
     for request in asked {

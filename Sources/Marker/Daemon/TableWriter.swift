@@ -5,6 +5,7 @@ import Linux
 import Logging
 import ServiceLifecycle
 import Synchronization
+import XDP
 
 /// The one writer of the flow table: takes what sources say, carries it into the kernel, and hands on what is to be
 /// announced. All that it works with is used by its thread alone.
@@ -16,6 +17,8 @@ final class TableWriter: Service {
     var settings: Settings
     /// Nil where the kernel cannot be asked for sockets.
     let sockets: SocketDesk?
+    /// Connections that rules find as they begin.
+    var connections = ConnectionDesk()
     /// Which path marks what.
     var plan: Plan
     /// Keeps the flows' records for the next daemon; nil where they end with this one.
@@ -26,6 +29,7 @@ final class TableWriter: Service {
     var refusals = ComplaintLimit()
     var hearsay = ComplaintLimit()
     var forgotten = ComplaintLimit()
+    var losses = ComplaintLimit()
     var reportedRefusedMarks: UInt64 = 0
 
     init(
@@ -50,7 +54,7 @@ final class TableWriter: Service {
   private let announcements: BoundedQueue<Announcement>
   /// Locked by the writer's thread for as long as it runs.
   private let desk: Mutex<Desk>
-  private let log: Logger
+  let log: Logger
   /// Settings that are to be taken over.
   let reconfigurations: ReconfigurationBox
   /// What others ask.
@@ -100,7 +104,13 @@ final class TableWriter: Service {
       }
       for index in work.keepers { desk.keepers[index].tend(desk.table) }
       for request in reconfigurations.take() {
-        request.answer(Result { try desk.reconfigure(request.settings, log: log) })
+        request.answer(
+          Result {
+            try desk.reconfigure(request.settings, log: log)
+            Self.follow(&desk, log: log)
+            takeConnections(&desk, at: .now())
+            endExcluded(&desk, at: .now())
+          })
         work = PendingWork(desk, inbox, reconfigurations, requests)
       }
       let isOpen = inbox.take(into: &events)
@@ -108,6 +118,7 @@ final class TableWriter: Service {
       for event in events { apply(event, at: now, &desk) }
       requests.take(into: &asked)
       if !asked.isEmpty { answer(asked, at: now, &desk) }
+      takeConnections(&desk, at: now)
       if now.monotonic >= nextCheck {
         readUsage(&desk, at: now)
         desk.table.age(at: now, into: &desk.batch)
@@ -116,8 +127,11 @@ final class TableWriter: Service {
       }
       let due = pace.due(of: desk.table.count, period: desk.settings.ongoingPeriod, at: now.monotonic)
       desk.table.announceOngoing(due, into: &desk.batch)
-      if !isOpen, !desk.leavesMarks { desk.table.endAll(at: now, into: &desk.batch) }
-      desk.sockets?.settle(&desk.table, &desk.batch, desk.settings, at: now)
+      if !isOpen {
+        desk.connections.stop()
+        if !desk.leavesMarks { desk.table.endAll(at: now, into: &desk.batch) }
+      }
+      settleSockets(&desk, at: now)
       flush(&desk)
       if !isOpen {
         finish(&desk)
@@ -162,14 +176,19 @@ final class TableWriter: Service {
     return min(max(period / 2000, shortestCheckPeriod), checkPeriod)
   }
 
+  /// Gives rules and paths to what finds sockets.
+  static func follow(_ desk: inout Desk, log: Logger) {
+    desk.connections.follow(desk.settings, desk.plan, desk.keepers, log: log)
+    for keeper in desk.keepers where desk.connections.isLive { (keeper as? SockKeeper)?.moveLast() }
+    desk.sockets?.follow(desk.settings, findsConnections: desk.connections.isLive)
+  }
+
   @discardableResult
   func apply(_ event: FlowEvent, at now: Moment, _ desk: inout Desk) -> FlowTable.Outcome {
     let outcome = desk.table.apply(
       event, at: now, localAddresses: desk.network.localAddresses, into: &desk.batch)
     switch outcome {
-    case .refusedFull:
-      desk.refusals.report(
-        log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\(event.flow)"])
+    case .refusedFull: tellOfFullTable(event.flow, &desk)
     case .notLocal:
       desk.hearsay.report(
         log, "a firefly tells of a flow that has no end on this host; it is not marked",
@@ -179,10 +198,27 @@ final class TableWriter: Service {
     return outcome
   }
 
+  func tellOfFullTable(_ flow: AnnouncedFlow, _ desk: inout Desk) {
+    desk.refusals.report(
+      log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\(flow)"])
+  }
+
   private func readUsage(_ desk: inout Desk, at now: Moment) {
     for keeper in desk.keepers {
+      var unknown: [FlowKey] = []
       do {
-        try keeper.path.readUsage { key, usage in desk.table.note(usage, of: key, at: now) }
+        guard let entered = desk.connections.path(of: keeper) else {
+          try keeper.path.readUsage { key, usage in desk.table.note(usage, of: key, at: now) }
+          continue
+        }
+        try entered.readTable { key, usage in
+          let isKnown =
+            if let usage, keeper is TCKeeper { desk.table.note(usage, of: key, at: now) } else {
+              desk.table.has(key)
+            }
+          if !isKnown { unknown.append(key) }
+        }
+        try desk.connections.sweep(unknown, desk.sockets)
       } catch {
         log.error("cannot see which flows are silent", metadata: ["error": "\(error)"])
       }

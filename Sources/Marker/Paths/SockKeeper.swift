@@ -7,7 +7,8 @@ import XDP
 final class SockKeeper: PathKeeper {
   private let sock: SockPath
   private let need: ComplementNeed
-  private let hasComplement: Bool
+  let hasComplement: Bool
+  private let hasPredecessor: Bool
   private let log: Logger
   private let alarm: Alarm
   /// Before then sockets are not looked for again.
@@ -16,6 +17,7 @@ final class SockKeeper: PathKeeper {
   private var quietSince: MonotonicTime?
   private var refused: UInt64 = 0
   private var labelsWork = true
+  private let entropy: LabelEntropy
 
   /// A search is followed by a pause of so many times what it took, so that searches cost at most 5 % of a processor,
   /// and of at least so many microseconds.
@@ -32,12 +34,18 @@ final class SockKeeper: PathKeeper {
     _ settings: Settings, complement: TCPath?, need: ComplementNeed, following predecessor: SockKeeper?,
     log: Logger
   ) throws {
-    guard let group = try settings.controlGroup ?? ControlGroup.root() else {
-      throw PathError(.sock, "no version 2 control groups are mounted; mount -t cgroup2 none /sys/fs/cgroup")
+    guard settings.sockets.group != .none else {
+      throw PathError(.sock, "sockets.cgroup is none: sockets are left alone")
+    }
+    guard let group = try settings.sockets.group.folder() else {
+      throw PathError(
+        .sock, "cgroup2 is not mounted (mount -t cgroup2 none /sys/fs/cgroup/unified)")
     }
     self.log = log
     self.need = need
+    entropy = settings.entropy
     hasComplement = complement != nil
+    hasPredecessor = predecessor != nil
     alarm = try Alarm()
     sock = try SockPath(
       maxFlows: settings.limits.maxFlows, group: group, complement: complement, following: predecessor?.sock)
@@ -57,6 +65,8 @@ final class SockKeeper: PathKeeper {
     + "no SYN-ACK, no packet of a connection that has no socket any more"
 
   var path: any MarkingPath { sock }
+  /// Where programs that find connections enter them.
+  var table: TCPath { sock.table }
   /// Readable when a search that was put off is due.
   var descriptor: Int32? { alarm.descriptor }
   var period: Int32? { 1000 }
@@ -101,7 +111,8 @@ final class SockKeeper: PathKeeper {
       sock.needsComplement = true
       if !hasComplement {
         log.notice(
-          "some sockets of tagged flows cannot be set; their packets leave unmarked", metadata: ["sockets": "\(refused)"])
+          "some sockets of tagged flows cannot be set; their packets leave unmarked",
+          metadata: ["sockets": "\(refused)"])
       }
     }
     settle()
@@ -133,7 +144,7 @@ final class SockKeeper: PathKeeper {
 
   private func lookAtConditions() {
     guard sock.families.contains(.ipv6) else { return }
-    let finding = SockConditions.label()
+    let finding = SockConditions.label(entropy)
     guard finding.isNo == labelsWork else { return }
     labelsWork = !finding.isNo
     if labelsWork { return log.info("the kernel makes labels of sockets again") }
@@ -144,6 +155,17 @@ final class SockKeeper: PathKeeper {
     need.isNeeded = true
   }
 
+  /// Moves behind the programs that others have attached since, so that what they enter into the table is found at the
+  /// same event.
+  func moveLast() {
+    do throws(BPFError) {
+      try sock.attachAgain()
+    } catch {
+      log.warning(
+        "connections that rules find are set after their first packet", metadata: ["error": "\(error)"])
+    }
+  }
+
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {}
 
   func takeOver(_ table: borrowing FlowTable) throws(PathError) {
@@ -152,13 +174,17 @@ final class SockKeeper: PathKeeper {
         if let mark = flow.mark, flow.key.transport == .tcp { body(flow.key, mark, flow.counted) }
       }
     }
+    // A predecessor would answer the sockets that call back.
+    if !hasPredecessor { search(.now()) }
     settle()
   }
 
   func finish(successors: [any PathKeeper]) {
-    // What sockets had by themselves is the successor's to give back.
-    if successors.contains(where: { $0.path.kind == .sock }) { return }
     do throws(PathError) {
+      // What sockets had by themselves is the successor's to give back.
+      if let successor = successors.lazy.compactMap({ $0 as? SockKeeper }).first {
+        return try sock.handOver(to: successor.sock)
+      }
       if let left = try sock.release(within: Self.releaseTime), left > 0 {
         log.info(
           "connections that send nothing at the moment keep their marks until they close",

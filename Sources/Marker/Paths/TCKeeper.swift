@@ -41,6 +41,7 @@ final class TCKeeper: PathKeeper {
     // Also where it is not needed yet: what cannot be had is found out now. It leaves when it was not needed for a while.
     for interface in selected { try attach(interface) }
     need?.isNeeded = true
+    tc.isComplement = need != nil
   }
 
   private var wanted: [Interface] { need?.isNeeded ?? true ? selected : [] }
@@ -55,6 +56,7 @@ final class TCKeeper: PathKeeper {
       log.warning("somebody removed our tc filter", metadata: ["index": "\(index)"])
       tc.detach(fromInterface: index)
     }
+    applied()
     reconcile()
     if !toldOfUnmarked, tc.tooBigPackets > 0 || tc.unwritablePackets > 0 {
       toldOfUnmarked = true
@@ -71,7 +73,9 @@ final class TCKeeper: PathKeeper {
   func applied() {
     guard let need, need.isNeeded == tc.attachedInterfaces.isEmpty, !selected.isEmpty else { return }
     reconcile()
-    if !need.isNeeded { log.info("all that is tagged is marked by its sockets; tc is not attached meanwhile") }
+    if !need.isNeeded {
+      log.info("all that is tagged is marked by its sockets; tc is not attached meanwhile")
+    }
   }
 
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {

@@ -31,21 +31,23 @@ struct PathStart {
   ///   - open, readBack: replaced by tests.
   init(
     _ settings: Settings, log: Logger, undoes: Bool = true, open: @escaping Open,
-    readBack: @escaping (PathKind, [Stamp]) -> [Stamp: Finding] = Self.readBack
+    readBack: ((PathKind, [Stamp]) -> [Stamp: Finding])? = nil
   ) {
     self.settings = settings
     self.log = log
     self.open = open
-    self.readBack = readBack
+    self.readBack = readBack ?? { Self.readBack($0, $1, settings.entropy) }
     self.undoes = undoes
   }
 
-  private static func readBack(_ path: PathKind, _ stamps: [Stamp]) -> [Stamp: Finding] {
+  private static func readBack(
+    _ path: PathKind, _ stamps: [Stamp], _ entropy: LabelEntropy
+  ) -> [Stamp: Finding] {
     switch path {
     case .nft: return NFTPath.probe(stamps)
     case .sock:
       var findings = SockPath.probe(stamps).stamps
-      let label = SockConditions.label()
+      let label = SockConditions.label(entropy)
       if label.isNo, findings[.label] != nil { findings[.label] = label }
       return findings
     case .tc: return [:]

@@ -61,7 +61,8 @@ struct Plan: Equatable, Sendable {
     }
     if let pinned, able.isEmpty { throw .pinned(pinned, strategy, stamp, abilities[pinned, stamp]) }
     return Assignment(
-      stamp: stamp, path: able.first, complement: able.first == .sock && pinned == nil ? .tc : nil, finding: able.first.map { abilities[$0, stamp] } ?? .untried(),
+      stamp: stamp, path: able.first, complement: able.first == .sock && pinned == nil ? .tc : nil,
+      finding: able.first.map { abilities[$0, stamp] } ?? .untried(),
       fallbacks: Array(able.dropFirst()), rejections: rejections)
   }
 

@@ -12,8 +12,9 @@ extension PlanError: CustomStringConvertible {
   var description: String {
     switch self {
     case .unknownPath(let choice):
+      let paths = PathKind.allCases.map(\.rawValue)
       return "this version has no path \(choice.rawValue); it has "
-        + PathKind.allCases.map(\.rawValue).joined(separator: " and ")
+        + paths.dropLast().joined(separator: ", ") + (paths.last.map { " and \($0)" } ?? "")
     case .pinned(let path, let strategy, let stamp, let finding):
       return
         "strategy \(strategy.rawValue) wants \(stamp.words) by \(path.rawValue), which does not work here: "

@@ -1,10 +1,15 @@
 import Flow
+import Linux
 
 extension Settings {
   /// Which path stamps what where paths can do what is given.
   func plan(_ abilities: PathAbilities = PathAbilities()) throws(PlanError) -> Plan {
     // Sockets are set whatever interface their packets leave by.
     if interfaces.isEmpty, path != .sock { return .nothing }
+    var abilities = abilities
+    if sockets.group == .none {
+      abilities.set(.sock, to: .no("sockets.cgroup is none", needs: "auto, or a folder"))
+    }
     return try Plan(strategy, path, abilities, dscpOnIPv6: dscpOnIPv6)
   }
 

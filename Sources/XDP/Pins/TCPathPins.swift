@@ -54,7 +54,9 @@ extension TCPath {
     guard FlowMap.isOne(left.raw) else { return }
     do throws(SystemError) {
       var map = FlowMap(map: left.raw)
-      try map.readAll(body)
+      try map.readAll { key, usage in
+        if let usage { body(key, usage) }
+      }
     } catch {
       throw PathError(.tc, "cannot read what was counted before: \(error)")
     }

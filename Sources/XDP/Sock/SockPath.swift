@@ -10,7 +10,7 @@ internal import Linux
 /// reach; `needsComplement` says when it has to be attached for that.
 public final class SockPath: MarkingPath {
   public let kind = PathKind.sock
-  public var families = AddressFamilies.all
+  public var families = AddressFamilies.all { didSet { if isAlone { table.families = families } } }
 
   /// Flows were marked whose packets do not leave stamped yet, or never will. Set here, cleared by whoever has seen to
   /// it.
@@ -19,17 +19,22 @@ public final class SockPath: MarkingPath {
   /// Why sockets that are there cannot be found; nil where they can.
   public let noIterator: BPFError?
 
-  private let table: TCPath
+  /// Has the flows; attached to nothing where there is no complement.
+  public let table: TCPath
   private let isAlone: Bool
   private let loaded: Loaded
   private let control: SockControl
-  private let attachment: SockAttachment
+  private let group: String
+  private var attachment: Attached?
   private var arming: Arming?
   private var fresh: ContiguousArray<FlowKey> = []
   private var wantsArming = false
 
   private struct Arming: ~Copyable {
     let sockets: SocketArming
+  }
+  private struct Attached: ~Copyable {
+    let link: SockAttachment
   }
 
   /// What of the kernel is not to be used: for trying how it is without.
@@ -76,9 +81,10 @@ public final class SockPath: MarkingPath {
       }
     }
     control.setCallsBackAlways(arming == nil)
-    let attachment = try SockAttachment(program: loaded.object.program(loaded.program), group: group)
+    let link = try SockAttachment(program: loaded.object.program(loaded.program), group: group)
+    self.group = group
     self.table = table
-    self.attachment = attachment
+    attachment = Attached(link: link)
     self.loaded = loaded
     self.control = control
     self.arming = arming
@@ -93,7 +99,7 @@ public final class SockPath: MarkingPath {
     let namespace: UInt64
 
     init(_ shared: [String: Int32], _ without: Without) throws(BPFError) {
-      if !without.contains(.namespaces), let cookie = try? namespaceCookie() {
+      if !without.contains(.namespaces), let cookie = NetworkNamespaceCookie.own() {
         do throws(BPFError) {
           let name = "marker_sockets"
           object = try BPFObject(.stamp, program: name, shared: shared)
@@ -110,18 +116,23 @@ public final class SockPath: MarkingPath {
     }
   }
 
+  /// Attaches behind all programs that are there by now; the attachment from before goes after that.
+  public func attachAgain() throws(BPFError) {
+    attachment = Attached(
+      link: try SockAttachment(program: loaded.object.program(loaded.program), group: group))
+  }
+
   public var counts: SockCounts { control.counts }
 
   public func apply(_ batch: inout ChangeBatch) {
-    if isAlone { table.families = families }
     for index in batch.changes.indices where families.contains(batch.changes[index].key) {
       note(&batch.changes[index])
     }
-    if isAlone {
-      batch.withChanges(where: { $0.failure == nil }) { batch in table.apply(&batch) }
-    }
+    guard isAlone else { return }
+    let isTaken: (ChangeBatch.Change) -> Bool = { $0.failure == nil }
+    batch.withChanges(where: isTaken, table.apply)
     // The table counts nothing while its path is not attached.
-    if isAlone { for index in batch.changes.indices { batch.changes[index].usage = nil } }
+    for index in batch.changes.indices { batch.changes[index].usage = nil }
   }
 
   /// Takes note of what has to be looked for once the table has the change.
@@ -135,7 +146,7 @@ public final class SockPath: MarkingPath {
       return
     }
     if change.action == .unmark {
-      if table.reach(of: change.key) != .unseen { wantsArming = true }
+      wantsArming = true
     } else {
       fresh.append(change.key)
       wantsArming = true
@@ -177,22 +188,31 @@ public final class SockPath: MarkingPath {
     let marks = marks?.of(families)
     marksAll = marks?.ipv6 ?? marks?.ipv4 != nil
     guard marksAll else { return }
-    if isAlone { throw PathError(.sock, "cannot mark packets that belong to no flow; path auto, tc or nft can") }
+    if isAlone {
+      throw PathError(.sock, "cannot mark packets that belong to no flow; path auto, tc or nft can")
+    }
     needsComplement = true
   }
 
   /// Nothing: the sockets themselves count, and sock_diag(7) tells.
   public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {}
 
-  /// Marks flows of TCP that another path marked until now. Where there is a complement it has them already.
+  /// Marks flows of TCP that another path marked until now. Where there is a complement it has them already. Sockets are
+  /// not looked for until `reach`, or until a predecessor hands over.
   public func takeOver(_ flows: (_ body: (FlowKey, Mark, Usage?) -> Void) -> Void) throws(PathError) {
     if isAlone {
-      table.families = families
       try table.takeOver(flows)
     }
     wantsArming = true
     needsComplement = true
-    try reach()
+  }
+
+  /// Leaves all sockets as they are to another path that was made to follow this one.
+  public func handOver(to successor: SockPath) throws(PathError) {
+    attachment = nil
+    // What it armed before may have called this one back.
+    successor.wantsArming = true
+    try successor.reach()
   }
 
   /// Gives all sockets back what they had by themselves, each before its next packet, and waits for those.

@@ -45,19 +45,9 @@ struct SocketArming: ~Copyable {
     while true {
       let count = read(walk.raw, &nothing, MemoryLayout<UInt64>.size)
       if count == 0 { return }
-      guard count > 0 || errno == EAGAIN || errno == EINTR else { throw SystemError("read", "the socket iterator") }
+      guard count > 0 || errno == EAGAIN || errno == EINTR else {
+        throw SystemError("read", "the socket iterator")
+      }
     }
   }
-}
-
-/// The calling thread's network namespace, by the number that programs know it by.
-func namespaceCookie() throws(SystemError) -> UInt64 {
-  let made = try Descriptor("socket", "UDP") {
-    socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-  }
-  var cookie: UInt64 = 0
-  var size = socklen_t(MemoryLayout<UInt64>.size)
-  // SO_NETNS_COOKIE of <asm-generic/socket.h>, since 5.14.
-  try system("getsockopt", "SO_NETNS_COOKIE") { getsockopt(made.raw, SOL_SOCKET, 71, &cookie, &size) }
-  return cookie
 }

@@ -16,6 +16,7 @@ extension Configuration {
     takeAPI(said, reading, &problems)
     takeMarker(said, reading)
     takePerfsonar(said, reading, &problems)
+    takeRules(said, reading, &problems)
     takeFireflies(said, reading, &problems)
     takeListener(said, reading)
     takeEnrichment(said, reading)

@@ -45,10 +45,6 @@ extension Setting {
       "The hook of the tc path; auto is the best there is.",
       flag: "--tc-hook"),
     Setting(
-      "sockets.cgroup", \.controlGroup, .optional(.path, none: "root"),
-      "The folder of the control group whose processes' sockets the sock path sets; root is all of the host's.",
-      flag: "--cgroup"),
-    Setting(
       "pipes", \.pipes, .list(of: .path), "Named pipes that flows are read from; made if missing.",
       flag: "--pipe"),
     Setting(
@@ -77,6 +73,18 @@ extension Setting {
       "listen.relay", \.listen.relays, .bool, "Send what is heard to the collectors, as it came.",
       flag: "--relay"),
     Setting(
+      "rules", \.rules, .list(of: .socketRule),
+      "Sockets of this host that are tagged flows of themselves; the first rule that fits decides, see [below](#rules)."
+    ),
+    Setting(
+      "sockets.cgroup", \.sockets.group, .socketGroup,
+      "The control group at whose TCP events rules find connections and path sock sets them; auto is all of the host.",
+      flag: "--cgroup"),
+    Setting(
+      "sockets.period", \.sockets.period, .socketPeriod,
+      "How often rules look for sockets where the kernel does not tell: for UDP always, for TCP without sockets.cgroup."
+    ),
+    Setting(
       "fireflies.collectors", \.collectors, .list(of: .collector),
       "Where fireflies go besides the remote ends.",
       flag: "--collector"),
@@ -96,6 +104,10 @@ extension Setting {
       "fireflies.enrichment", \.enrichment, .word(),
       "What ongoing and end fireflies tell of TCP connections; see [below](#tcp-in-fireflies)."),
     Setting(
+      "fireflies.markAll", \.announcesMarkAll, .bool,
+      "With markAll, announce every TCP and connected UDP socket of this host whose remote end is not loopback."
+    ),
+    Setting(
       "fireflies.skOps", \.skOps, .word(),
       "Where flows that the socket watch found have that: in the object netlink, in skOps besides, or there instead."
     ),
@@ -110,7 +122,8 @@ extension Setting {
       "The most flows at a time; further ones are refused until others end.", flag: "--max-flows"),
     Setting(
       "flows.idleTimeout", \.limits.idleTimeout, .idleTimeout,
-      "A flow that sends nothing for this long has ended.", flag: "--idle-timeout"),
+      "A flow that sends nothing for this long has ended, unless its socket is there.", flag: "--idle-timeout"
+    ),
     Setting(
       "flows.endWithSocket", \.endsWithSocket, .bool,
       "A TCP flow whose socket on this host closes has ended, whether its source says so or not."),

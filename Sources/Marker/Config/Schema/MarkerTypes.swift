@@ -21,6 +21,7 @@ extension ValueType where Value == Int {
 
 extension ValueType where Value == Int64 {
   static let idleTimeout = duration(upTo: 31_536_000)
+  static let socketPeriod = duration(upTo: 3600)
 }
 
 extension ValueType where Value == Int64? {
