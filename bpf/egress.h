@@ -269,6 +269,8 @@ static __always_inline struct marker_value *marker_match(struct __sk_buff *skb, 
 
 	if (!active)
 		return 0;
+	if (control.expires && bpf_ktime_get_ns() > control.expires)
+		return 0;
 	protocol = skb->protocol;
 	if (protocol == bpf_htons(ETH_P_IPV6)) {
 		if (!(active & (MARKER_FLOWS_IPV6 | MARKER_ALL_IPV6)))

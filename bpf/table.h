@@ -89,6 +89,11 @@ struct marker_network {
 struct marker_control {
 	__u32 active;
 	__u32 excludes;
+	/*
+	 * When marking ends, on the clock of bpf_ktime_get_ns; 0 for not at all. Set when the daemon goes, so that marks which
+	 * no daemon takes over do not stay for ever.
+	 */
+	__u64 expires;
 	/* The mark-all scope by family: packets that no flow matches. */
 	struct marker_value all_ipv6;
 	struct marker_value all_ipv4;
@@ -106,6 +111,31 @@ struct marker_control {
 	__u8 excluded_ports[MARKER_EXCLUDED_PORT_BYTES];
 #endif
 };
+
+/*
+ * What the daemon has to know of a flow to go on with it after its restart. No program reads it: the kernel keeps it
+ * with the marks. The version of this layout is in the path of the pins.
+ */
+struct marker_record {
+	/* Microseconds since 1970. */
+	__u64 start;
+	/* Host order, 20 bits, with the flow's entropy; 0 for none. */
+	__u32 label;
+	/* experiment << 6 | activity */
+	__u16 tag;
+	/* The place of its name among the names of applications; 0 is marker's own. */
+	__u16 application;
+	/* The numbers of Swift's Orientation, Origin and Holders. */
+	__u8 orientation;
+	__u8 origin;
+	__u8 holders;
+	__u8 has_socket;
+	__u32 zero;
+};
+
+/* An application's name, filled up with zeros. */
+#define MARKER_NAME_BYTES 64
+#define MARKER_MAX_NAMES 4096
 
 /* The option type of RFC 4727 section 3.3 for experiments whose unknown options are skipped. */
 #define MARKER_OPTION_TYPE 0x1e

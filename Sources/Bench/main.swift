@@ -4,7 +4,8 @@ import Glibc
 let parts: [(name: String, run: () throws -> Void)] = [
   ("program", benchProgram), ("traffic", benchTraffic), ("daemon", benchDaemon), ("api", benchAPI),
   ("fireflies", benchFireflies), ("listener", benchListener), ("sockets", benchSockets),
-  ("sock", SockBench.run), ("nft", benchNFT), ("packets", benchPackets), ("throughput", benchThroughput),
+  ("restart", benchRestart), ("sock", SockBench.run), ("nft", benchNFT), ("packets", benchPackets),
+  ("throughput", benchThroughput),
 ]
 let wanted = Array(CommandLine.arguments.dropFirst())
 if wanted.first == "hold" { holdConnections(Array(wanted.dropFirst())) }

@@ -52,8 +52,11 @@ public struct FlowTable: ~Copyable {
   }
 
   private var policy: MarkPolicy
-  private var limits: Limits
+  private(set) var limits: Limits
   var store: FlowStore
+  /// Flows whose records have changed, were made or are gone, where records are kept.
+  var touched: ContiguousArray<FlowKey> = []
+  private let keepsRecords: Bool
   /// The place in the store at which the next ongoing flow is announced.
   var cursor = 0
   /// The numbers of these dumps.
@@ -64,10 +67,13 @@ public struct FlowTable: ~Copyable {
   private var random: UInt64
   public internal(set) var counters = Counters()
 
-  /// - Parameter seed: random; it keys the hash and the flows' entropy.
-  public init(policy: MarkPolicy, limits: Limits = Limits(), seed: UInt64) {
+  /// - Parameters:
+  ///   - seed: random; it keys the hash and the flows' entropy.
+  ///   - keepsRecords: whether `remember` is called from time to time.
+  public init(policy: MarkPolicy, limits: Limits = Limits(), seed: UInt64, keepsRecords: Bool = false) {
     self.policy = policy
     self.limits = limits
+    self.keepsRecords = keepsRecords
     store = FlowStore(seed: seed)
     random = seed ^ 0x6a09_e667_f3bc_c908
   }
@@ -115,6 +121,7 @@ public struct FlowTable: ~Copyable {
     case (.end, let position?):
       store[position].holders.remove(Holders(event.origin))
       guard store[position].holders.isEmpty else {
+        touch(store[position].key)
         counters.released += 1
         return .released
       }
@@ -173,6 +180,7 @@ public struct FlowTable: ~Copyable {
       let flow = store[position]
       let mark = mark(for: flow.tag, flow.key, entropy: flow.mark?.label?.label.value)
       store[position].mark = mark
+      if mark?.label != flow.mark?.label { touch(flow.key) }
       change(flow.key, from: flow.mark, to: mark, into: &batch)
     }
   }
@@ -216,6 +224,8 @@ public struct FlowTable: ~Copyable {
     flow.key = key
     flow.orientation = orientation
     store.insert(flow)
+    touch(reverse)
+    touch(key)
     if let mark = flow.mark { batch.changes.append(ChangeBatch.Change(.mark, key, mark)) }
     return store.count - 1
   }
@@ -249,6 +259,7 @@ public struct FlowTable: ~Copyable {
     // A rule found it by its socket.
     if event.origin.isRule { flow.sighting = .known }
     store.insert(flow)
+    touch(key)
     if let mark {
       batch.changes.append(ChangeBatch.Change(.mark, key, mark, isEntered: event.entered != nil))
     }
@@ -266,13 +277,16 @@ public struct FlowTable: ~Copyable {
     // when its source ends it; a rule would keep it as long as its socket.
     let rank = store[position].holders.rank
     guard event.origin.rank >= rank else { return }
+    let before = store[position].holders
     if event.origin.rank > rank { store[position].holders = [] }
     store[position].holders.insert(Holders(event.origin))
+    if store[position].holders != before { touch(store[position].key) }
     let old = store[position]
     guard event.tag != old.tag || old.mark == nil else { return }
     let mark = mark(for: event.tag, old.key, counts: event.tag != old.tag)
     store[position].tag = event.tag
     store[position].mark = mark
+    touch(old.key)
     change(old.key, from: old.mark, to: mark, into: &batch)
   }
 
@@ -291,6 +305,7 @@ public struct FlowTable: ~Copyable {
   ) {
     let flow = store[position]
     store.remove(at: position)
+    touch(flow.key)
     var change: Int32?
     if let mark = flow.mark {
       change = Int32(batch.changes.count)
@@ -304,10 +319,14 @@ public struct FlowTable: ~Copyable {
     batch.announcements.append(announcement)
   }
 
+  mutating func touch(_ key: FlowKey) {
+    if keepsRecords { touched.append(key) }
+  }
+
   /// - Parameters:
   ///   - entropy: nil draws it.
   ///   - counts: whether a refusal is news.
-  private mutating func mark(
+  mutating func mark(
     for tag: SciTag, _ key: FlowKey, entropy: UInt32? = nil, counts: Bool = true
   ) -> Mark? {
     switch policy.decide(tag, isIPv4: key.isIPv4, entropy: entropy ?? nextRandom()) {

@@ -12,9 +12,17 @@ extension FlowTable {
     guard let position = store.position(of: key) else { return }
     // UDP's flows are not over with a socket, unless they were found by it.
     if key.transport == .tcp || store[position].sighting.isSeen {
+      if !store[position].sighting.isSeen { touch(key) }
       store[position].sighting = .seen(in: dump)
     }
     note(bytes, at: position, now)
+  }
+
+  /// Notes that a flow has a socket, as it was asked for alone: the next dump that lacks it tells of its end.
+  public mutating func sight(_ key: FlowKey) {
+    guard let position = store.position(of: key), !store[position].sighting.isSeen else { return }
+    store[position].sighting = .known
+    touch(key)
   }
 
   /// Notes what a socket has moved, as it was asked alone.

@@ -30,6 +30,12 @@ struct ControlBlock: ~Copyable {
     nonmutating set { control.pointee.active = newValue }
   }
 
+  /// When marking ends, in nanoseconds of CLOCK_MONOTONIC; 0 for not at all.
+  var expires: UInt64 {
+    get { control.pointee.expires }
+    nonmutating set { control.pointee.expires = newValue }
+  }
+
   /// Packets that were to be stamped and left as they were, because they could not be made writable or had extension
   /// headers of their own.
   var unwritable: UInt64 { control.pointee.unwritable }

@@ -31,6 +31,14 @@ struct FlowMap: ~Copyable {
     values.deallocate()
   }
 
+  /// Whether a map has the layout that is read and written here.
+  static func isOne(_ map: Int32) -> Bool {
+    var info = bpf_map_info()
+    var size = UInt32(MemoryLayout<bpf_map_info>.size)
+    return bpf_obj_get_info_by_fd(map, &info, &size) == 0 && info.type == BPF_MAP_TYPE_HASH.rawValue
+      && info.key_size == MemoryLayout<marker_key>.size && info.value_size == MemoryLayout<marker_value>.size
+  }
+
   /// Sets flows and their marks, at most `batchSize`.
   ///
   /// - Parameter refused: called with the place of each flow that the kernel did not take, and errno.

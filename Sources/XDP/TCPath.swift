@@ -8,11 +8,17 @@ public final class TCPath: MarkingPath {
   public let kind = PathKind.tc
   public var families = AddressFamilies.all
 
-  private let programs: TCPrograms
-  private let control: ControlBlock
+  let programs: TCPrograms
+  let control: ControlBlock
   private var map: FlowMap
   private var ports = PortFilter()
-  private var attachments = AttachmentList()
+  var attachments = AttachmentList()
+  /// Whether attachments stay when the path goes.
+  let life = MarkLife()
+  /// Where what outlives the process is pinned; nil for nowhere.
+  let pins: BPFFolder?
+  /// Attaching takes over what an earlier process has left.
+  private let adopts: Bool
   private let hook: TCHook?
   private var ipv6Flows = 0
   private var ipv4Flows = 0
@@ -27,7 +33,17 @@ public final class TCPath: MarkingPath {
   ///   - maxFlows: the most flows that the kernel's table takes.
   ///   - hook: the only hook to use, nil for the best that the kernel has.
   ///   - insertsHeaders: whether marks with extension headers are to be had; these programs are larger.
-  public init(maxFlows: Int, hook: TCHook? = nil, insertsHeaders: Bool = false) throws(BPFError) {
+  ///   - pins: where `keepMarks` pins.
+  ///   - adopts: attaching swaps the programs of an earlier process for these, so that no packet passes between them;
+  ///     all flows have to be marked before. Else these programs run beside those of others.
+  public init(
+    maxFlows: Int, hook: TCHook? = nil, insertsHeaders: Bool = false, pins: BPFFolder? = nil,
+    adopts: Bool = false
+  ) throws(BPFError) {
+    self.pins = pins
+    self.adopts = adopts
+    // Until it is known that all is well: the marks that were there must not go with a start that fails.
+    life.outlivesProcess = adopts
     let programs = try TCPrograms(maxFlows: maxFlows, insertsHeaders: insertsHeaders)
     let flows = try programs.map("flows")
     let control = try ControlBlock(map: programs.map(".bss"))
@@ -49,7 +65,9 @@ public final class TCPath: MarkingPath {
   func attach(to interface: Interface, hook: TCHook?) throws(BPFError) -> TCHook {
     try programs.setMTU(interface.mtu, ofInterface: interface.index)
     if let hook = attachments.hook(on: interface.index) { return hook }
-    let attachment = try TCAttachment(programs: programs, interface: interface, hook: hook)
+    let pinned = adopts ? pins?.pin(Self.pin(ofLinkOn: interface.index)) : nil
+    let attachment = try TCAttachment(
+      programs: programs, interface: interface, hook: hook, pinned: pinned, life: life)
     let taken = attachment.hook
     attachments.append(attachment, interface.index)
     return taken

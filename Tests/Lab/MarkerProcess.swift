@@ -23,8 +23,8 @@ public final class MarkerProcess: Sendable {
   ///
   /// - Parameters:
   ///   - arguments: `PIPE` in them stands for a path in its folder, `CONFIG` for that of its configuration,
-  ///     `API` for that of a socket. Without `--api` none is served: the usual addresses are one host's. Without `--cgroup` it sets the sockets of
-  ///     this process's own group.
+  ///     `API` for that of a socket. Without `--api` none is served: the usual addresses are one host's. Without
+  ///     `--cgroup` it sets the sockets of this process's own group. Marks go with it, unless `KEEP` is in them.
   ///   - configuration: the contents of that file, in which `PIPE` stands for the same.
   ///   - wrapper: starts it with less than this process has; `MARKER` in it stands for the daemon. Must become it.
   /// - Throws: with its log, where it ends or does not get ready in ten seconds.
@@ -38,8 +38,9 @@ public final class MarkerProcess: Sendable {
     let arguments =
       arguments.replacing("PIPE", with: "\(folder)/pipe").replacing(
         "CONFIG", with: "\(folder)/marker.yaml"
-      ).replacing("API", with: "\(folder)/api")
+      ).replacing("API", with: "\(folder)/api").replacing("KEEP", with: "")
       + (arguments.contains("--api") || !arguments.contains("--") ? "" : " --api none")
+      + (arguments.contains("KEEP") || !arguments.contains("--") ? "" : " --clean")
       + ("\(arguments) \(configuration ?? "")".contains("cgroup") || !arguments.contains("--")
         ? "" : " --cgroup \(ProcessGroup.folder)")
     let daemon = "\(Self.binary) \(arguments)"

@@ -64,6 +64,9 @@ func configuration(_ text: String) throws -> Configuration {
         max: 5_000
         idleTimeout: 90s
         endWithSocket: false
+      restart:
+        keep: false
+        graceTime: 7m
       log:
         level: debug
       """
@@ -109,7 +112,8 @@ func configuration(_ text: String) throws -> Configuration {
         try #require(Address("fd00::1")): try #require(Address("2001:db8::1")),
       ], stunServers: [try STUNServer("stun.example.org"), try STUNServer("[2001:db8::5]:999")],
       endsWithSocket: false,
-      limits: FlowTable.Limits(maxFlows: 5000, idleTimeout: 90_000_000), logLevel: .debug)
+      limits: FlowTable.Limits(maxFlows: 5000, idleTimeout: 90_000_000), keepsMarks: false, graceTime: 420_000_000,
+      logLevel: .debug)
     let read = try configuration(text)
     #expect(read.settings == want)
     #expect(read.origin(of: "dscp.map") == .file(line: 11) && read.originText(of: "dscp.map") == "x.yaml:11")
@@ -289,7 +293,7 @@ func configuration(_ text: String) throws -> Configuration {
     ),
     (
       "- eth0",
-      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, markAllExcept, label, dscp, tc, pipes, api, listen, rules, sockets, fireflies, publicAddresses, stun, flows, log), not a list"
+      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, markAllExcept, label, dscp, tc, pipes, api, listen, rules, sockets, fireflies, publicAddresses, stun, flows, restart, log), not a list"
     ),
     ("plugins:\n  namedpipe: {}", "2:3: unknown key \"namedpipe\" in plugins; did you mean \"namedPipe\"?"),
     (

@@ -28,7 +28,7 @@ private struct DeskLab {
     log.logLevel = .critical
     let quiet = log
     keeper = try namespace.run {
-      try TCKeeper([], maxFlows: 1000, hook: nil, insertsHeaders: false, log: quiet)
+      try TCKeeper([], said, try said.plan(), PathHeritage(), log: quiet)
     }
     sockets = try namespace.run { try SocketDesk(said, log: quiet) }
     (self.namespace, self.group, self.settings) = (namespace, group, settings)

@@ -138,6 +138,9 @@ struct ConfigurationOptions: ParsableArguments {
     transform: { try ValueType<Int64>.idleTimeout.argument($0) })
   var idleTimeout: Int64?
 
+  @Flag(help: "When the daemon stops, end the flows and take the marks away, instead of leaving them to the next one.")
+  var clean = false
+
   @Option(help: "How much to log.")
   var logLevel: LogLevel?
 
@@ -189,6 +192,7 @@ struct ConfigurationOptions: ParsableArguments {
     set("fireflies.period", \.ongoingPeriod, fireflyPeriod.map(\.period))
     set("flows.max", \.limits.maxFlows, maxFlows)
     set("flows.idleTimeout", \.limits.idleTimeout, idleTimeout)
+    set("restart.keep", \.keepsMarks, clean ? false : nil)
     set("log.level", \.logLevel, logLevel?.level)
   }
 }

@@ -25,28 +25,18 @@ struct Daemon {
   /// Nil where the kernel cannot be asked for sockets.
   private let sockets: SocketWatch?
   private let applications = ApplicationNames(own: "marker v\(Daemon.version)")
+  /// Nil where no file could be made for it.
+  private let onlyOne: SingleDaemon?
 
   /// Attaches and opens all that was asked for.
   ///
   /// - Throws: what could not be had; then nothing stays behind.
   init(_ settings: Settings, log: Logger) throws {
+    onlyOne = try Self.lock(log)
     let inbox = try BoundedQueue<FlowEvent>(capacity: Self.queueCapacity)
     let announcements = try BoundedQueue<Announcement>(capacity: Self.queueCapacity)
 
-    let network = try NetworkKeeper(settings.interfaces, log: log)
-    var start = PathStart(settings, interfaces: network.selected, log: log)
-    let (plan, keepers) = try start.start()
-    for keeper in keepers { try keeper.path.markAll(settings.scope(plan)) }
-    for keeper in keepers { keeper.applied() }
-    var random = SystemRandomNumberGenerator()
-    let table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
-    let socketDesk = try Self.socketDesk(settings, log)
-    sockets = socketDesk?.watch
-    var desk = TableWriter.Desk(
-      table: table, keepers: keepers, network: network, sockets: socketDesk, settings: settings, plan: plan)
-    TableWriter.follow(&desk, log: log)
     let requests = try TableRequests()
-    writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, log: log)
 
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
     api = try APIServer(settings.api, APIRoutes(requests: requests, applications: applications), log: log)
@@ -57,6 +47,21 @@ struct Daemon {
     relay = try Relay(emitter: emitter)
     listener = try FireflySource(
       settings.listen, inbox: inbox, relay: relay.queue, heard: heard, applications: applications, log: log)
+
+    // Last, because marks would have to be taken back where something else fails.
+    do {
+      let network = try NetworkKeeper(settings.interfaces, log: log)
+      let socketDesk = try Self.socketDesk(settings, log)
+      var desk = try TableWriter.Desk(
+        settings, network: network, sockets: socketDesk,
+        inheritance: Inheritance(settings, applications, log: log), log: log)
+      sockets = socketDesk?.watch
+      TableWriter.follow(&desk, log: log)
+      writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, log: log)
+    } catch {
+      api.close()
+      throw error
+    }
   }
 
   /// Takes over other settings while running: only what differs is touched.
@@ -90,6 +95,15 @@ struct Daemon {
   private static func service(_ service: any Service) -> ServiceGroupConfiguration.ServiceConfiguration {
     ServiceGroupConfiguration.ServiceConfiguration(
       service: service, failureTerminationBehavior: .gracefullyShutdownGroup)
+  }
+
+  /// - Throws: `AnotherDaemon` where one runs here already.
+  private static func lock(_ log: Logger) throws -> SingleDaemon? {
+    do { return try SingleDaemon() } catch let error as SystemError {
+      log.notice(
+        "a second daemon would not be noticed: no lock can be had", metadata: ["error": "\(error)"])
+      return nil
+    }
   }
 
   /// Flows can do without their sockets, where the kernel does not tell of them.

@@ -83,6 +83,9 @@ extension TableWriter.Desk {
       throw error
     }
     table.setLimits(new.limits)
+    if new.keepsMarks, !old.keepsMarks, memory == nil {
+      log.notice("restart.keep takes effect with the next start")
+    }
     settings = new
   }
 
@@ -111,8 +114,9 @@ extension TableWriter.Desk {
         if let mark = flow.mark { flows.append((flow.key, mark, flow.counted)) }
       }
       let marked = flows
+      let heritage = PathHeritage(pins: pins, flows: { marked.forEach($0) })
       var start = PathStart(
-        new, interfaces: network.selected, flows: { marked.forEach($0) }, predecessors: keepers, log: log)
+        new, interfaces: network.selected, heritage: heritage, predecessors: keepers, log: log)
       let (newPlan, successors) = try start.start()
       // A complement first: what it completes looks for sockets by its table.
       for successor in successors.reversed() {
@@ -125,6 +129,7 @@ extension TableWriter.Desk {
       // What the plan had to do without, nothing marks.
       apply(new.policy(newPlan))
       for keeper in predecessors { keeper.finish(successors: successors) }
+      if new.keepsMarks, memory != nil { for keeper in keepers { keeper.keepMarks() } }
     } catch {
       // The old paths were not told of the other marks.
       table.setPolicy(oldPolicy, into: &superseded)

@@ -48,6 +48,10 @@ struct Settings: Equatable, Sendable {
   /// A TCP flow ends with its socket, whoever holds it.
   var endsWithSocket = true
   var limits = FlowTable.Limits()
+  /// Marks and flows outlive the daemon, for the next one to go on with.
+  var keepsMarks = true
+  /// How long marks stay that no other daemon takes over. Microseconds.
+  var graceTime: Int64 = 900_000_000
   var logLevel = Logger.Level.info
 
   /// Whether fireflies go where they did.

@@ -21,16 +21,23 @@ final class TableWriter: Service {
     var connections = ConnectionDesk()
     /// Which path marks what.
     var plan: Plan
+    /// Keeps the flows' records for the next daemon; nil where they end with this one.
+    let memory: (any FlowMemory)?
+    /// Where paths pin what outlives them.
+    let pins: BPFFolder?
     var batch = ChangeBatch()
     var refusals = ComplaintLimit()
     var hearsay = ComplaintLimit()
+    var forgotten = ComplaintLimit()
     var losses = ComplaintLimit()
     var reportedRefusedMarks: UInt64 = 0
 
     init(
       table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, sockets: SocketDesk?,
-      settings: Settings, plan: Plan
+      settings: Settings, plan: Plan, memory: (any FlowMemory)? = nil, pins: BPFFolder? = nil
     ) {
+      self.memory = memory
+      self.pins = pins
       self.sockets = sockets
       self.table = table
       self.keepers = keepers
@@ -39,6 +46,8 @@ final class TableWriter: Service {
       self.plan = plan
     }
 
+    /// Whether the next daemon is to go on with what is there.
+    var leavesMarks: Bool { settings.keepsMarks && memory != nil }
   }
 
   private let inbox: BoundedQueue<FlowEvent>
@@ -113,21 +122,51 @@ final class TableWriter: Service {
       if now.monotonic >= nextCheck {
         readUsage(&desk, at: now)
         desk.table.age(at: now, into: &desk.batch)
+        if !desk.table.hasChangedRecords { remember(&desk, at: now.monotonic) }
         nextCheck = now.monotonic.advanced(milliseconds: Self.checkPeriod(desk.settings))
       }
       let due = pace.due(of: desk.table.count, period: desk.settings.ongoingPeriod, at: now.monotonic)
       desk.table.announceOngoing(due, into: &desk.batch)
       if !isOpen {
         desk.connections.stop()
-        desk.table.endAll(at: now, into: &desk.batch)
+        if !desk.leavesMarks { desk.table.endAll(at: now, into: &desk.batch) }
       }
       settleSockets(&desk, at: now)
       flush(&desk)
       if !isOpen {
-        for keeper in desk.keepers { keeper.finish(successors: []) }
+        finish(&desk)
         desk.sockets?.watch.facts.close()
         return
       }
+    }
+  }
+
+  private func finish(_ desk: inout Desk) {
+    guard desk.leavesMarks else {
+      for keeper in desk.keepers { keeper.finish(successors: []) }
+      return
+    }
+    remember(&desk, at: .now())
+    let seconds = desk.settings.graceTime / 1_000_000
+    for keeper in desk.keepers { keeper.leaveMarks(for: Int(seconds)) }
+    log.info(
+      "marks stay for the next daemon; `marker clean` takes them away",
+      metadata: ["flows": "\(desk.table.count)", "graceTime": "\(seconds)s"])
+  }
+
+  /// Has the kernel know what the table knows.
+  private func remember(_ desk: inout Desk, at now: MonotonicTime) {
+    guard let memory = desk.memory else { return }
+    desk.table.remember(in: memory)
+    do throws(MemoryError) {
+      try memory.settle(at: now)
+      if memory.hasLostAll {
+        desk.table.touchAll()
+        desk.table.remember(in: memory)
+        try memory.settle(at: now)
+      }
+    } catch {
+      desk.forgotten.report(log, "cannot keep all flows for the next daemon", ["error": "\(error)"])
     }
   }
 
@@ -188,7 +227,7 @@ final class TableWriter: Service {
 
   /// First the kernel, then the announcements: a flow is marked before anybody is told of it.
   func flush(_ desk: inout Desk) {
-    if desk.batch.isEmpty { return }
+    if desk.batch.isEmpty, !desk.table.hasChangedRecords { return }
     desk.keepers.carry(&desk.batch)
     for change in desk.batch.changes {
       guard let failure = change.failure else { continue }
@@ -207,6 +246,8 @@ final class TableWriter: Service {
     }
     desk.table.settle(desk.batch)
     desk.batch.settleUsage()
+    // Before it is announced, so that every start that was told of has its end.
+    if desk.table.hasChangedRecords { remember(&desk, at: .now()) }
     _ = announcements.add(desk.batch.announcements)
     desk.batch.removeAll()
   }

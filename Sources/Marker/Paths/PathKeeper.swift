@@ -28,10 +28,20 @@ protocol PathKeeper: AnyObject {
 
   /// Takes the marks away: the daemon stops, or others have taken over.
   func finish(successors: [any PathKeeper])
+
+  /// Has the marks outlive the daemon, however it ends. Called once nothing else marks the same any more.
+  func keepMarks()
+
+  /// The daemon stops and leaves the marks to the next one.
+  ///
+  /// - Parameter seconds: they end after that, where the kernel can see to it.
+  func leaveMarks(for seconds: Int)
 }
 
 extension PathKeeper {
   func applied() {}
+  func keepMarks() {}
+  func leaveMarks(for seconds: Int) {}
 }
 
 extension [any PathKeeper] {

@@ -13,16 +13,31 @@ final class TCKeeper: PathKeeper {
   /// Attachments that failed and were told of.
   private var complained: Set<UInt32> = []
   private var toldOfUnmarked = false
+  private var toldOfPins = false
+  /// The families whose flows were marked before anything was attached.
+  private let firstFamilies: AddressFamilies
+  /// Marks outlive the daemon.
+  private var isKeeping = false
 
-  /// Loads the programs and attaches them.
+  /// Loads the programs, gives them the flows and the scope, and attaches them.
+  ///
+  /// - Parameters:
+  ///   - pins: where what outlives the daemon is pinned.
+  ///   - need: where this path only marks what another does not reach.
   init(
-    _ selected: [Interface], maxFlows: Int, hook: TCHook?, insertsHeaders: Bool, need: ComplementNeed? = nil,
-    log: Logger
-  ) throws(BPFError) {
+    _ selected: [Interface], _ settings: Settings, _ plan: Plan, _ heritage: PathHeritage,
+    need: ComplementNeed? = nil, log: Logger
+  ) throws {
     self.log = log
     self.selected = selected
     self.need = need
-    tc = try TCPath(maxFlows: maxFlows, hook: hook, insertsHeaders: insertsHeaders)
+    firstFamilies = plan.families(of: .tc)
+    tc = try TCPath(
+      maxFlows: settings.limits.maxFlows, hook: settings.tcHook,
+      insertsHeaders: settings.strategy.ipv6?.headers != nil, pins: heritage.pins, adopts: heritage.isAdopted)
+    tc.families = firstFamilies
+    try tc.takeOver(heritage.flows)
+    try tc.markAll(settings.scope(plan))
     // Also where it is not needed yet: what cannot be had is found out now. It leaves when it was not needed for a while.
     for interface in selected { try attach(interface) }
     need?.isNeeded = true
@@ -80,6 +95,7 @@ final class TCKeeper: PathKeeper {
           try tc.setMTU(of: interface)
         } else {
           try attach(interface)
+          if isKeeping { keepMarks() }
         }
         complained.remove(interface.index)
       } catch {
@@ -90,15 +106,31 @@ final class TCKeeper: PathKeeper {
     }
   }
 
+  /// Flows of families that have come since are missing; the others were there before anything was attached.
   func takeOver(_ table: borrowing FlowTable) throws(PathError) {
+    guard !firstFamilies.isSuperset(of: tc.families) else { return }
     try tc.takeOver { body in
       table.forEachFlow { flow in
-        if let mark = flow.mark { body(flow.key, mark, flow.counted) }
+        if let mark = flow.mark, !firstFamilies.contains(flow.key) { body(flow.key, mark, flow.counted) }
       }
     }
   }
 
+  func keepMarks() {
+    isKeeping = true
+    do throws(PathError) {
+      try tc.keepMarks()
+    } catch {
+      guard !toldOfPins else { return }
+      toldOfPins = true
+      log.warning("marks end with the daemon", metadata: ["error": "\(error)"])
+    }
+  }
+
+  func leaveMarks(for seconds: Int) { tc.leaveMarks(for: seconds) }
+
   func finish(successors: [any PathKeeper]) {
+    tc.dropMarks()
     for index in tc.attachedInterfaces { tc.detach(fromInterface: index) }
     if tc.tooBigPackets > 0 || tc.unwritablePackets > 0 {
       log.info("packets of tagged flows that left unmarked, as they came", metadata: unmarked)

@@ -32,6 +32,8 @@ final class SocketDesk {
   /// The ends in a batch, by flow.
   private var ending: [FlowKey: Int] = [:]
 
+  /// Flows in a batch whose socket is asked for as they start; those of large batches wait for the next dump.
+  private static let startQuestions = 64
   /// Dumps where the kernel tells of destroyed sockets, and where it does not. Milliseconds.
   private static let (notifiedPeriod, unnotifiedPeriod): (Int64, Int64) = (30_000, 5_000)
 
@@ -116,11 +118,18 @@ final class SocketDesk {
     _ table: inout FlowTable, _ batch: inout ChangeBatch, _ enriches: Bool, at now: Moment
   ) {
     ending.removeAll(keepingCapacity: true)
+    var questions = Self.startQuestions
     // Flows that end below have their announcements behind these, complete.
     for index in batch.announcements.indices where batch.announcements[index].mayHaveSocket {
       let key = batch.announcements[index].key
       if batch.announcements[index].state == .start {
-        if let stranger = strangers.take(key, at: now.monotonic) { gone.append(stranger) }
+        if let stranger = strangers.take(key, at: now.monotonic) {
+          gone.append(stranger)
+        } else if questions > 0 {
+          // So that a daemon which takes over soon knows that the flow ends with its socket.
+          questions -= 1
+          if info(of: key) != nil { table.sight(key) }
+        }
         continue
       }
       if let info = info(of: key) {

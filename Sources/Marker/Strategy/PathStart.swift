@@ -23,17 +23,21 @@ struct PathStart {
   private var abilities = PathAbilities()
   private var readBackStamps: [PathKind: Set<Stamp>] = [:]
   private var keepers: [any PathKeeper] = []
+  /// What was opened goes again where the start fails. Not where marks were there before: they would go with it.
+  private let undoes: Bool
 
   /// - Parameters:
+  ///   - undoes: take away again what was opened, where the start fails.
   ///   - open, readBack: replaced by tests.
   init(
-    _ settings: Settings, log: Logger, open: @escaping Open,
+    _ settings: Settings, log: Logger, undoes: Bool = true, open: @escaping Open,
     readBack: ((PathKind, [Stamp]) -> [Stamp: Finding])? = nil
   ) {
     self.settings = settings
     self.log = log
     self.open = open
     self.readBack = readBack ?? { Self.readBack($0, $1, settings.entropy) }
+    self.undoes = undoes
   }
 
   private static func readBack(
@@ -54,6 +58,13 @@ struct PathStart {
   ///   none works and none was named.
   /// - Throws: where a path was named and does not work.
   mutating func start() throws(PlanError) -> (plan: Plan, keepers: [any PathKeeper]) {
+    do throws(PlanError) { return try carryOut() } catch {
+      if undoes { for keeper in keepers { keeper.finish(successors: []) } }
+      throw error
+    }
+  }
+
+  private mutating func carryOut() throws(PlanError) -> (plan: Plan, keepers: [any PathKeeper]) {
     var plan = try settings.plan(abilities)
     while let path = plan.paths.first(where: { !isReady($0, plan) }) {
       prepare(path, plan)
@@ -126,15 +137,16 @@ extension PathStart {
   /// Opens real paths.
   ///
   /// - Parameters:
-  ///   - flows: those that other paths mark until now.
-  ///   - predecessors: those paths.
+  ///   - heritage: what other paths mark until now.
+  ///   - predecessors: those paths, where they are this daemon's.
   init(
-    _ settings: Settings, interfaces: [Interface], flows: @escaping NFTPath.Flows = { _ in },
+    _ settings: Settings, interfaces: [Interface], heritage: PathHeritage = PathHeritage(),
     predecessors: [any PathKeeper] = [], log: Logger
   ) {
     let need = ComplementNeed()
     var complement: TCKeeper?
-    self.init(settings, log: log) { path, plan in
+    let undoes = predecessors.isEmpty && !heritage.isAdopted
+    self.init(settings, log: log, undoes: undoes) { path, plan in
       switch path {
       case .sock:
         let isCompleted = plan.assignments.contains { $0.path == .sock && $0.complement != nil }
@@ -143,15 +155,13 @@ extension PathStart {
           following: predecessors.lazy.compactMap { $0 as? SockKeeper }.first, log: log)
       case .tc:
         let keeper = try TCKeeper(
-          interfaces, maxFlows: settings.limits.maxFlows, hook: settings.tcHook,
-          insertsHeaders: settings.strategy.ipv6?.headers != nil,
-          need: plan.isComplement(.tc) ? need : nil, log: log)
+          interfaces, settings, plan, heritage, need: plan.isComplement(.tc) ? need : nil, log: log)
         complement = keeper
         return keeper
       case .nft:
         return try NFTKeeper(
-          interfaces, families: plan.families(of: path), maxFlows: settings.limits.maxFlows, flows: flows,
-          log: log)
+          interfaces, families: plan.families(of: path), maxFlows: settings.limits.maxFlows,
+          flows: heritage.flows, scope: settings.scope(plan), log: log)
       }
     }
   }

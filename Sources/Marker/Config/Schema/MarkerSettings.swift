@@ -127,6 +127,13 @@ extension Setting {
     Setting(
       "flows.endWithSocket", \.endsWithSocket, .bool,
       "A TCP flow whose socket on this host closes has ended, whether its source says so or not."),
+    Setting(
+      "restart.keep", \.keepsMarks, .bool,
+      "When the daemon stops or is killed, marks and flows stay in the kernel, and the next daemon goes on with them.",
+      flag: "--clean"),
+    Setting(
+      "restart.graceTime", \.graceTime, .idleTimeout,
+      "So long after the daemon has stopped its marks end, if no other daemon has taken over."),
     Setting("log.level", \.logLevel, .word(), "How much is logged.", flag: "--log-level"),
   ]
 
