@@ -94,7 +94,8 @@ struct TCXLink: ~Copyable {
     var info = LinkInfo()
     let status = withUnsafeMutableBytes(of: &info) { bytes in
       var attributes = GetInfo(
-        descriptor: UInt32(fd), length: UInt32(bytes.count), info: UInt64(UInt(bitPattern: bytes.baseAddress)))
+        descriptor: UInt32(fd), length: UInt32(bytes.count), info: UInt64(UInt(bitPattern: bytes.baseAddress))
+      )
       return clinux_bpf(Self.getInfo, &attributes, UInt32(MemoryLayout<GetInfo>.size))
     }
     return status == 0 && info.type == Self.tcxType ? info.interface : nil

@@ -9,7 +9,9 @@ import Testing
 @Suite(.enabled(if: geteuid() == 0, "needs root")) struct RestartLabTests {
   private static let tag: UInt32 = 0x10044
 
-  private func start(_ pair: VethPair, _ options: String, keeps: Bool = true) throws(SystemError) -> MarkerProcess {
+  private func start(_ pair: VethPair, _ options: String, keeps: Bool = true) throws(SystemError)
+    -> MarkerProcess
+  {
     try MarkerProcess(
       "--interface near0 --pipe PIPE --api API --collector [\(VethPair.far6)]:10514 --no-remote-fireflies "
         + "\(options) \(keeps ? "KEEP" : "")", in: pair.near)

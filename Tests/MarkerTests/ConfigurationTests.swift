@@ -112,7 +112,8 @@ func configuration(_ text: String) throws -> Configuration {
         try #require(Address("fd00::1")): try #require(Address("2001:db8::1")),
       ], stunServers: [try STUNServer("stun.example.org"), try STUNServer("[2001:db8::5]:999")],
       endsWithSocket: false,
-      limits: FlowTable.Limits(maxFlows: 5000, idleTimeout: 90_000_000), keepsMarks: false, graceTime: 420_000_000,
+      limits: FlowTable.Limits(maxFlows: 5000, idleTimeout: 90_000_000), keepsMarks: false,
+      graceTime: 420_000_000,
       logLevel: .debug)
     let read = try configuration(text)
     #expect(read.settings == want)

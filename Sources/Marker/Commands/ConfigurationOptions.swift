@@ -138,7 +138,7 @@ struct ConfigurationOptions: ParsableArguments {
     transform: { try ValueType<Int64>.idleTimeout.argument($0) })
   var idleTimeout: Int64?
 
-  @Flag(help: "When the daemon stops, end the flows and take the marks away, instead of leaving them to the next one.")
+  @Flag(help: "When the daemon stops, end the flows and take the marks away instead of leaving them to the next.")
   var clean = false
 
   @Option(help: "How much to log.")
