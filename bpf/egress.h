@@ -18,18 +18,8 @@
 
 #include <linux/pkt_cls.h>
 
+#include "flows.h"
 #include "parse.h"
-
-char LICENSE[] SEC("license") = "GPL";
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	/* Set from maxFlows before loading. Memory is taken as flows come, not for all of them at once. */
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct marker_key);
-	__type(value, struct marker_value);
-} flows SEC(".maps");
 
 /* An entry is needed for microseconds, between a packet's first fragment and its last: the oldest may go. */
 struct {
@@ -39,7 +29,15 @@ struct {
 	__type(value, struct marker_fragment_ports);
 } fragments SEC(".maps");
 
-struct marker_control control;
+/* Where packets go that mark-all leaves alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, MARKER_MAX_NETWORKS);
+	/* The only form that tries have. */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct marker_network);
+	__type(value, __u8);
+} excluded SEC(".maps");
 
 /*
  * The commonest packets, read in place: Ethernet or no link header, no inline VLAN tag, no IP option or extension
@@ -100,6 +98,26 @@ static __always_inline int marker_read_common(struct __sk_buff *skb, struct mark
 	return 1;
 }
 
+static __always_inline void marker_name_fragment(struct marker_fragment *fragment, const struct marker_packet *packet)
+{
+	__builtin_memcpy(fragment->local, packet->key.local, 16);
+	__builtin_memcpy(fragment->remote, packet->key.remote, 16);
+	fragment->identification = packet->identification;
+}
+
+/* Leaves the ports of a first fragment for those behind it. */
+static __always_inline void marker_leave_ports(const struct marker_packet *packet)
+{
+	struct marker_fragment_ports ports;
+	struct marker_fragment fragment;
+
+	marker_name_fragment(&fragment, packet);
+	ports.local_port = packet->key.local_port;
+	ports.remote_port = packet->key.remote_port;
+	ports.transport = packet->key.transport;
+	bpf_map_update_elem(&fragments, &fragment, &ports, BPF_ANY);
+}
+
 /*
  * The flow of a packet. A first fragment leaves its ports for those behind it, or takes away what an older packet
  * with the same identification has left.
@@ -107,16 +125,13 @@ static __always_inline int marker_read_common(struct __sk_buff *skb, struct mark
 static __always_inline struct marker_value *marker_find(struct marker_packet *packet)
 {
 	struct marker_fragment_ports *left;
-	struct marker_fragment_ports ports;
 	struct marker_fragment fragment;
 	struct marker_value *value;
 
 	if (!packet->fragment)
 		return bpf_map_lookup_elem(&flows, &packet->key);
 
-	__builtin_memcpy(fragment.local, packet->key.local, 16);
-	__builtin_memcpy(fragment.remote, packet->key.remote, 16);
-	fragment.identification = packet->identification;
+	marker_name_fragment(&fragment, packet);
 	if (packet->later) {
 		left = bpf_map_lookup_elem(&fragments, &fragment);
 		if (!left)
@@ -127,14 +142,10 @@ static __always_inline struct marker_value *marker_find(struct marker_packet *pa
 		return bpf_map_lookup_elem(&flows, &packet->key);
 	}
 	value = bpf_map_lookup_elem(&flows, &packet->key);
-	if (value) {
-		ports.local_port = packet->key.local_port;
-		ports.remote_port = packet->key.remote_port;
-		ports.transport = packet->key.transport;
-		bpf_map_update_elem(&fragments, &fragment, &ports, BPF_ANY);
-	} else {
+	if (value)
+		marker_leave_ports(packet);
+	else
 		bpf_map_delete_elem(&fragments, &fragment);
-	}
 	return value;
 }
 
@@ -208,6 +219,42 @@ static __always_inline void marker_count(struct __sk_buff *skb, const struct mar
 	__sync_fetch_and_add(&value->bytes, bytes);
 }
 
+static __always_inline int marker_is_excluded_port(__be16 port)
+{
+	/* 16 bits, so that the verifier sees an index within the array. */
+	__u16 number = bpf_ntohs(port);
+
+	return control.excluded_ports[number >> 3] & 1 << (number & 7);
+}
+
+/*
+ * Whether mark-all leaves a packet alone that no flow matches. Packets without ports have 0 there, which is in no
+ * range. Later fragments go by the ports of their first one, which leaves them as a flow's does.
+ */
+static __always_inline int marker_is_excluded(const struct marker_packet *packet)
+{
+	struct marker_network network;
+	__u32 excludes = control.excludes;
+	__u8 *is_excluded;
+
+	if (!excludes)
+		return 0;
+	if (excludes & MARKER_EXCLUDE_NETWORKS) {
+		network.bits = 128;
+		__builtin_memcpy(network.address, packet->key.remote, 16);
+		is_excluded = bpf_map_lookup_elem(&excluded, &network);
+		if (is_excluded && *is_excluded)
+			return 1;
+	}
+	if (!(excludes & MARKER_EXCLUDE_PORTS) || !marker_has_ports(packet->key.transport))
+		return 0;
+	if (!marker_is_excluded_port(packet->key.local_port) && !marker_is_excluded_port(packet->key.remote_port))
+		return 0;
+	if (packet->fragment && !packet->later)
+		marker_leave_ports(packet);
+	return 1;
+}
+
 /*
  * What is to be stamped on a packet, and where it is counted; 0 for none of ours. `own` becomes the label for a packet
  * that has none. The packet has to be all zeros before.
@@ -221,6 +268,8 @@ static __always_inline struct marker_value *marker_match(struct __sk_buff *skb, 
 	int found;
 
 	if (!active)
+		return 0;
+	if (control.expires && bpf_ktime_get_ns() > control.expires)
 		return 0;
 	protocol = skb->protocol;
 	if (protocol == bpf_htons(ETH_P_IPV6)) {
@@ -249,6 +298,8 @@ static __always_inline struct marker_value *marker_match(struct __sk_buff *skb, 
 		*own = value->label;
 	} else {
 		if (!(active & (packet->ipv6 ? MARKER_ALL_IPV6 : MARKER_ALL_IPV4)))
+			return 0;
+		if (marker_is_excluded(packet))
 			return 0;
 		value = packet->ipv6 ? &control.all_ipv6 : &control.all_ipv4;
 		/* One value serves all flows, so the entropy of an unlabelled packet is its flow's hash. */

@@ -16,10 +16,7 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-#include "table.h"
+#include "address.h"
 
 /* 802.1Q inside 802.1ad is the deepest nesting in use. */
 #define MARKER_MAX_VLAN 2
@@ -68,13 +65,6 @@ static __always_inline int marker_is_extension(__u8 next)
 {
 	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS ||
 	       next == IPPROTO_FRAGMENT || next == IPPROTO_AH;
-}
-
-static __always_inline void marker_map_ipv4(__u8 *mapped, const __be32 *address)
-{
-	__builtin_memset(mapped, 0, 10);
-	mapped[10] = mapped[11] = 0xff;
-	__builtin_memcpy(mapped + 12, address, 4);
 }
 
 static __always_inline int marker_read_ports(struct __sk_buff *skb, struct marker_packet *packet, __u32 offset)

@@ -23,6 +23,17 @@ struct marker_key {
 /* Insert an extension header on IPv6; with both, hop-by-hop options come first. Only headers.bpf.c does it. */
 #define MARKER_INSERT_HOP_BY_HOP 8
 #define MARKER_INSERT_DESTINATION 16
+/* Entered by a program at TCP's events, and userspace was not told yet. */
+#define MARKER_PENDING 32
+
+/* The bits of a label that carry no tag (draft-cc-v6ops-wlcg-flow-label-marking-03). */
+#define MARKER_LABEL_ENTROPY 0xc0103
+
+/* marker_value.reach */
+/* The flow's socket was found: its packets leave stamped, from the next on. */
+#define MARKER_REACHED 1
+/* Its socket cannot be stamped. */
+#define MARKER_UNREACHABLE 2
 
 /* What to stamp, and what was stamped. */
 struct marker_value {
@@ -35,7 +46,9 @@ struct marker_value {
 	__u8 dscp;
 	/* The data of the option in an inserted header, as on the wire. */
 	__u8 option[3];
-	__u8 zero[3];
+	/* Written by the sock path's programs. */
+	__u8 reach;
+	__u8 zero[2];
 	/* As on the wire, after segmentation. */
 	__u64 packets;
 	/* From the IP header on. */
@@ -54,9 +67,33 @@ struct marker_value {
  */
 #define MARKER_PORT_BITS 20
 
+/* marker_control.excludes: what packets of no flow are compared with before the mark-all scope takes them. */
+#define MARKER_EXCLUDE_NETWORKS 1
+#define MARKER_EXCLUDE_PORTS 2
+
+/* The key of the trie of networks: the bits that count, in host order, and the address as in marker_key. */
+struct marker_network {
+	__u32 bits;
+	__u8 address[16];
+};
+
+/*
+ * Networks in the trie. One entry more is ::ffff:0:0/96, where IPv4 is: its value is 0, for "not excluded", so that
+ * ::/0 holds no IPv4.
+ */
+#define MARKER_MAX_NETWORKS 1025
+
+/* One bit for each port. */
+#define MARKER_EXCLUDED_PORT_BYTES 8192
+
 struct marker_control {
 	__u32 active;
-	__u32 zero;
+	__u32 excludes;
+	/*
+	 * When marking ends, on the clock of bpf_ktime_get_ns; 0 for not at all. Set when the daemon goes, so that marks which
+	 * no daemon takes over do not stay for ever.
+	 */
+	__u64 expires;
 	/* The mark-all scope by family: packets that no flow matches. */
 	struct marker_value all_ipv6;
 	struct marker_value all_ipv4;
@@ -67,9 +104,11 @@ struct marker_control {
 	__u64 unwritable;
 	/* Packets that were to get an extension header and did not, because they would not have fitted the link or path. */
 	__u64 too_big;
-	/* The port bits follow. Swift has no use for an array type of 131,072 members: it counts from here. */
+	/* Two arrays follow. Swift has no use for an array type of 131,072 members: it counts from here. */
 #ifdef __bpf__
 	__u8 ports[1 << (MARKER_PORT_BITS - 3)];
+	/* Of either end: packets that mark-all leaves alone. */
+	__u8 excluded_ports[MARKER_EXCLUDED_PORT_BYTES];
 #endif
 };
 
@@ -96,6 +135,31 @@ struct marker_inline {
 	__u8 ports[1 << (MARKER_PORT_BITS - 3)];
 #endif
 };
+
+/*
+ * What the daemon has to know of a flow to go on with it after its restart. No program reads it: the kernel keeps it
+ * with the marks. The version of this layout is in the path of the pins.
+ */
+struct marker_record {
+	/* Microseconds since 1970. */
+	__u64 start;
+	/* Host order, 20 bits, with the flow's entropy; 0 for none. */
+	__u32 label;
+	/* experiment << 6 | activity */
+	__u16 tag;
+	/* The place of its name among the names of applications; 0 is marker's own. */
+	__u16 application;
+	/* The numbers of Swift's Orientation, Origin and Holders. */
+	__u8 orientation;
+	__u8 origin;
+	__u8 holders;
+	__u8 has_socket;
+	__u32 zero;
+};
+
+/* An application's name, filled up with zeros. */
+#define MARKER_NAME_BYTES 64
+#define MARKER_MAX_NAMES 4096
 
 /* The option type of RFC 4727 section 3.3 for experiments whose unknown options are skipped. */
 #define MARKER_OPTION_TYPE 0x1e

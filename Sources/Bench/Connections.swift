@@ -52,6 +52,7 @@ final class Connections {
 
 /// What such a process does: `accept PORT COUNT`, or `connect PORT COUNT FIRST-LOCAL-PORT`. It ends when it is killed.
 func holdConnections(_ arguments: [String]) -> Never {
+  if arguments.first == "serve" || arguments.first == "open" { churnConnections(arguments) }
   let numbers = arguments.dropFirst().compactMap { Int($0) }
   guard numbers.count >= 2 else { exit(64) }
   func fail(_ what: String) -> Never {

@@ -31,7 +31,9 @@ private struct InlineLane {
     var batch = ChangeBatch()
     batch.changes.append(ChangeBatch.Change(.mark, key, benchMark(1)))
     path?.apply(&batch)
-    guard batch.changes[0].failure == nil else { throw SystemError("a mark was refused", "\(key)", code: EIO) }
+    guard batch.changes[0].failure == nil else {
+      throw SystemError("a mark was refused", "\(key)", code: EIO)
+    }
   }
 
   var lost: UInt64 {
@@ -54,7 +56,8 @@ func benchInline() throws {
   try compare(lanes, "UDP of 64 bytes, packets", "k/s", digits: 1, rounds: 7) { lane, isTagged in
     try packetRate(lane, isTagged) / 1000
   }
-  try compare(lanes, "round trip of 64 bytes, UDP", "ms", digits: 3, rounds: 7, isDifference: true) { lane, isTagged in
+  try compare(lanes, "round trip of 64 bytes, UDP", "ms", digits: 3, rounds: 7, isDifference: true) {
+    lane, isTagged in
     try roundTrip(lane, isTagged)
   }
   for lane in lanes.dropFirst() { report("\(lane.name), packets lost meanwhile", "\(lane.lost)") }
@@ -80,7 +83,8 @@ private func compare(
   for index in lanes.indices.dropFirst() {
     for (place, tagged) in ["untagged", "tagged"].enumerated() {
       let text = values[index][place].text(isDifference ? "\(unit) more" : "", digits: 3)
-      report("\(what), \(lanes[index].name), \(tagged)", text, goal: goal(what, lanes[index].name, place == 1))
+      report(
+        "\(what), \(lanes[index].name), \(tagged)", text, goal: goal(what, lanes[index].name, place == 1))
     }
   }
 }
@@ -116,7 +120,9 @@ private func roundTrip(_ lane: InlineLane, _ isTagged: Bool) throws -> Double {
   }
   echo.stop.signal()
   echo.done.wait()
-  guard times.count > 900 else { throw SystemError("round trips are lost", "\(1000 - times.count)", code: EIO) }
+  guard times.count > 900 else {
+    throw SystemError("round trips are lost", "\(1000 - times.count)", code: EIO)
+  }
   return times.sorted()[times.count / 2]
 }
 
@@ -173,7 +179,8 @@ private func benchRewriter() throws {
     }
     let payload =
       key.transport == .tcp
-      ? PacketBuilder.tcp(key.local.port, key.remote.port) : PacketBuilder.udp(key.local.port, key.remote.port)
+      ? PacketBuilder.tcp(key.local.port, key.remote.port)
+      : PacketBuilder.udp(key.local.port, key.remote.port)
     return PacketBuilder.ethernet(0x86dd)
       + PacketBuilder.ipv6(
         label: 0x12345, next: key.transport.rawValue, source: bytes(key.local.address),
@@ -181,7 +188,8 @@ private func benchRewriter() throws {
   }
   var trial = RewriterTrial(flows: flows, packets: packets)
   trial.run()
-  guard let frame = Frame(trial.packet(0)), frame.flowLabel & ~FlowLabel.entropyMask != 0x12345 & ~FlowLabel.entropyMask
+  guard let frame = Frame(trial.packet(0)),
+    frame.flowLabel & ~FlowLabel.entropyMask != 0x12345 & ~FlowLabel.entropyMask
   else { throw SystemError("the rewriter marks nothing", code: EIO) }
   var figures = Figures()
   for _ in 0..<15 {
@@ -206,7 +214,8 @@ func soakInline(_ packets: UInt64) throws {
   func books() -> (total: UInt64, sending: UInt64, faults: UInt64) {
     let sending = counters.sendingFrames.load(ordering: .relaxed)
     return (
-      counters.freeFrames.load(ordering: .relaxed) + counters.receivingFrames.load(ordering: .relaxed) + sending,
+      counters.freeFrames.load(ordering: .relaxed) + counters.receivingFrames.load(ordering: .relaxed)
+        + sending,
       sending, counters.frameFaults.load(ordering: .relaxed)
     )
   }
@@ -218,7 +227,8 @@ func soakInline(_ packets: UInt64) throws {
     if total == 0 { total = now.total }
     guard now.total == total, now.sending == 0, now.faults == 0 else {
       throw SystemError(
-        "frames are lost: \(now.total) of \(total), \(now.sending) on their way, \(now.faults) faults", code: EIO)
+        "frames are lost: \(now.total) of \(total), \(now.sending) on their way, \(now.faults) faults",
+        code: EIO)
     }
     let done = counters.received.load(ordering: .relaxed)
     if done / 5_000_000 > reported / 5_000_000 || done >= packets {

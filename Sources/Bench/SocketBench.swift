@@ -8,6 +8,7 @@ private let far = Address(high: 0x2001_0db8 << 32, low: 2)
 /// What it costs to look at sockets, and the daemon that watches very many.
 func benchSockets() throws {
   print("sockets")
+  try benchShortConnections()
   let count = 50_000
   let pair = try VethPair()
   let connections = try Connections(pair, count)

@@ -35,6 +35,29 @@ final class Stream {
   /// What the sender gets rid of, gigabits a second.
   func gigabits() throws(SystemError) -> Double { Double(try fill()) * 8 / Self.duration / 1e9 }
 
+  /// Sends so many writes of so many bytes, each a packet or a super-packet of its own where the window lets it.
+  ///
+  /// - Returns: nanoseconds of processor time, both ends together, and of the clock.
+  func send(_ writes: Int, of size: Int) throws(SystemError) -> (processor: Double, wall: Double) {
+    try near.set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    let stop = try EventCounter()
+    let reader = SinkThread(far.descriptor.raw, stop.descriptor, done: try EventCounter())
+    reader.start()
+    let bytes = [UInt8](repeating: 7, count: size)
+    let (processor, start) = (clock(CLOCK_PROCESS_CPUTIME_ID), clock(CLOCK_MONOTONIC))
+    for _ in 0..<writes { try near.send(bytes) }
+    let result = (clock(CLOCK_PROCESS_CPUTIME_ID) - processor, clock(CLOCK_MONOTONIC) - start)
+    stop.signal()
+    reader.finished.wait()
+    return result
+  }
+
+  private func clock(_ which: clockid_t) -> Double {
+    var time = timespec()
+    clock_gettime(which, &time)
+    return Double(time.tv_sec) * 1e9 + Double(time.tv_nsec)
+  }
+
   /// - Returns: bytes sent.
   @discardableResult
   private func fill() throws(SystemError) -> Int {

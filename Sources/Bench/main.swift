@@ -4,7 +4,8 @@ import Glibc
 let parts: [(name: String, run: () throws -> Void)] = [
   ("program", benchProgram), ("traffic", benchTraffic), ("daemon", benchDaemon), ("api", benchAPI),
   ("fireflies", benchFireflies), ("listener", benchListener), ("sockets", benchSockets),
-  ("nft", benchNFT), ("packets", benchPackets), ("throughput", benchThroughput),
+  ("restart", benchRestart), ("sock", SockBench.run), ("nft", benchNFT), ("packets", benchPackets),
+  ("throughput", benchThroughput),
   ("inline", benchInline),
 ]
 let wanted = Array(CommandLine.arguments.dropFirst())

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 static_assert(sizeof(struct clinux_mmsghdr) == sizeof(struct mmsghdr), "mmsghdr differs from glibc's");
@@ -35,6 +36,17 @@ int clinux_unshare_net(void) { return unshare(CLONE_NEWNET); }
 int clinux_bpf(int command, void *attributes, unsigned int size)
 {
 	return syscall(__NR_bpf, command, attributes, size);
+}
+
+int clinux_timerfd(void) { return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK); }
+
+int clinux_timerfd_set(int fd, int64_t microseconds)
+{
+	struct itimerspec setting = {
+		.it_value = { .tv_sec = microseconds / 1000000, .tv_nsec = microseconds % 1000000 * 1000 },
+	};
+
+	return timerfd_settime(fd, 0, &setting, NULL);
 }
 
 int clinux_memlock_unlimited(void)

@@ -4,19 +4,22 @@ import Linux
 
 /// Wakes a thread that sleeps.
 struct Alarm: ~Copyable, Sendable {
-  private let descriptor: Descriptor
+  private let eventDescriptor: Descriptor
 
   init() throws(SystemError) {
-    descriptor = try Descriptor("eventfd") { eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)) }
+    eventDescriptor = try Descriptor("eventfd") { eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)) }
   }
 
-  func ring() { _ = eventfd_write(descriptor.raw, 1) }
+  /// Readable once it rang.
+  var descriptor: Int32 { eventDescriptor.raw }
+
+  func ring() { _ = eventfd_write(eventDescriptor.raw, 1) }
 
   /// Sleeps until the alarm rings, or rang since the last sleep, or the time is over.
   func sleep(milliseconds: Int32) {
-    var entry = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
+    var entry = pollfd(fd: eventDescriptor.raw, events: Int16(POLLIN), revents: 0)
     _ = poll(&entry, 1, milliseconds)
     var rings: eventfd_t = 0
-    _ = eventfd_read(descriptor.raw, &rings)
+    _ = eventfd_read(eventDescriptor.raw, &rings)
   }
 }

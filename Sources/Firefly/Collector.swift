@@ -10,10 +10,13 @@ public struct Collector: Hashable, Sendable {
   /// 1…65535.
   public let port: UInt16
   public var format: FireflyFormat
+  /// Fireflies of these experiments only, in ascending order; empty for all.
+  public let experiments: [UInt16]
 
   /// - Throws: `CollectorError` where `host` is neither a name nor an address, or `port` is 0.
   public init(
-    host: String, port: UInt16 = Collector.defaultPort, format: FireflyFormat = .syslog
+    host: String, port: UInt16 = Collector.defaultPort, format: FireflyFormat = .syslog,
+    experiments: [UInt16] = []
   ) throws(CollectorError) {
     guard !host.isEmpty else { throw .empty }
     guard port > 0 else { throw .invalidPort("0", in: host) }
@@ -21,13 +24,21 @@ public struct Collector: Hashable, Sendable {
     self.host = host
     self.port = port
     self.format = format
+    self.experiments = Set(experiments).sorted()
   }
 
+  /// Whether it gets fireflies of this experiment.
+  public func wants(_ experiment: UInt16) -> Bool { experiments.isEmpty || experiments.contains(experiment) }
+
   /// Reads `host`, `host:port`, `[IPv6 address]` or `[IPv6 address]:port`.
-  public init(_ text: String, format: FireflyFormat = .syslog) throws(CollectorError) {
+  ///
+  /// - Parameter defaultPort: where the text names none.
+  public init(
+    _ text: String, format: FireflyFormat = .syslog, defaultPort: UInt16 = Collector.defaultPort
+  ) throws(CollectorError) {
     guard !text.isEmpty else { throw .empty }
     let (host, rest) = try Self.split(text)
-    var port = Self.defaultPort
+    var port = defaultPort
     if let rest {
       guard !rest.isEmpty else { throw .missingPort(text) }
       guard rest.utf8.allSatisfy(\.isDigit), let number = UInt16(rest), number > 0 else {

@@ -38,8 +38,8 @@ final class CollectorLink: Sendable {
   ///
   /// - Returns: Whether that was all; if not, `settle` comes next.
   func offer(_ burst: borrowing Burst, at now: MonotonicTime) -> Bool {
-    let messages = burst.messages(collector.format)
-    let count = burst.count
+    let (messages, count) = burst.messages(for: collector)
+    guard count > 0 else { return true }
     let outcome = state.withLock { $0.offer(messages, count, at: now) }
     act(on: outcome)
     return outcome.isDone
@@ -47,8 +47,8 @@ final class CollectorLink: Sendable {
 
   /// Sends the rest of a burst, and gives up what the kernel still has no room for.
   func settle(_ burst: borrowing Burst, patience: Int, at now: MonotonicTime) {
-    let messages = burst.messages(collector.format)
-    let count = burst.count
+    let (messages, count) = burst.messages(for: collector)
+    guard count > 0 else { return }
     act(on: state.withLock { $0.settle(messages, count, patience: patience, at: now) })
   }
 

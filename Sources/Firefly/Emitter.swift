@@ -15,18 +15,22 @@ public final class Emitter: Sendable {
 
   private let heard: HeardFireflies?
   private let relays: Bool
+  private let publicAddresses: PublicAddresses?
+  private let log: @Sendable (Event) -> Void
 
   private struct Counts {
     var relayed: UInt64 = 0
     var announced = Statistics.Announced()
     var remoteEnds = Statistics.Destination()
     var skipped: UInt64 = 0
+    var skippedPrivate: UInt64 = 0
   }
 
   /// What only the sending thread works with.
   private struct Desk: ~Copyable {
     var encoder: FireflyEncoder
     let enrichment: Enrichment
+    let skOps: SkOps
     var burst = Burst()
     /// Of flows that fireflies of others started.
     var hearsay = Burst()
@@ -35,10 +39,12 @@ public final class Emitter: Sendable {
     /// The application named last, as most flows have the same.
     var application: (id: ApplicationNames.ID, name: String)?
     var announced = Statistics.Announced()
+    var toldOfPrivate = false
 
     init(_ configuration: Configuration) {
       encoder = FireflyEncoder(host: configuration.host)
       enrichment = configuration.enrichment
+      skOps = configuration.skOps
       if let remoteEnds = configuration.remoteEnds { self.remoteEnds = RemoteEnds(remoteEnds) }
     }
 
@@ -68,7 +74,9 @@ public final class Emitter: Sendable {
     log: @escaping @Sendable (Event) -> Void
   ) throws(SystemError) {
     self.applications = applications
+    self.log = log
     heard = configuration.heard
+    publicAddresses = configuration.publicAddresses
     relays = configuration.relays
     var links: [CollectorLink] = []
     for collector in configuration.collectors {
@@ -84,6 +92,7 @@ public final class Emitter: Sendable {
   /// Sends the fireflies of these announcements to all destinations. Returns when the kernel has them, or
   /// they are held for a name that is being resolved, or dropped and counted.
   public func send(_ announcements: ContiguousArray<Announcement>, at now: WallClockTime) {
+    let addresses = publicAddresses?.table ?? PublicAddressTable()
     desk.withLock { desk in
       for announcement in announcements {
         if relays, announcement.origin.isHearsay {
@@ -93,7 +102,8 @@ public final class Emitter: Sendable {
         let application = desk.name(of: announcement.application, in: applications)
         do throws(Inexpressible) {
           try desk.encoder.encode(
-            announcement, application: application, enrichment: desk.enrichment, at: now)
+            announcement, as: addresses.publicForm(of: announcement), application: application,
+            enrichment: desk.enrichment, skOps: desk.skOps, at: now)
         } catch {
           desk.announced.inexpressible += 1
           continue
@@ -110,8 +120,12 @@ public final class Emitter: Sendable {
       let latest = Counts(
         relayed: desk.relay.count, announced: desk.announced,
         remoteEnds: desk.remoteEnds?.statistics ?? Statistics.Destination(),
-        skipped: desk.remoteEnds?.skipped ?? 0)
+        skipped: desk.remoteEnds?.skipped ?? 0, skippedPrivate: desk.remoteEnds?.skippedPrivate ?? 0)
       counts.withLock { $0 = latest }
+      if !desk.toldOfPrivate, let address = desk.remoteEnds?.firstPrivate {
+        desk.toldOfPrivate = true
+        log(.privateRemoteEnd(address))
+      }
     }
   }
 
@@ -120,10 +134,10 @@ public final class Emitter: Sendable {
     let size = desk.encoder.datagram.count
     if announcement.origin.isHearsay {
       if !desk.hearsay.hasRoom(for: size) { flushHearsay(&desk) }
-      desk.hearsay.append(desk.encoder, ends)
+      desk.hearsay.append(desk.encoder, ends, experiment: announcement.tag.experiment)
     } else {
       if !desk.burst.hasRoom(for: size) { flushOwn(&desk) }
-      desk.burst.append(desk.encoder, ends)
+      desk.burst.append(desk.encoder, ends, experiment: announcement.tag.experiment)
     }
   }
 
@@ -207,7 +221,7 @@ public final class Emitter: Sendable {
     let counts = counts.withLock { $0 }
     return Statistics(
       announced: counts.announced, relayed: counts.relayed, remoteEnds: counts.remoteEnds,
-      skippedRemoteEnds: counts.skipped,
+      skippedRemoteEnds: counts.skipped, privateRemoteEnds: counts.skippedPrivate,
       collectors: links.map(\.statistics))
   }
 }

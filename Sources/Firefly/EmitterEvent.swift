@@ -1,3 +1,4 @@
+public import Flow
 public import Linux
 
 extension Emitter {
@@ -8,6 +9,8 @@ extension Emitter {
     case collectorFailed(Collector, SystemError)
     /// It has an address, and has taken fireflies without an error for a while.
     case collectorRecovered(Collector)
+    /// The first remote end that gets no fireflies because its address is private.
+    case privateRemoteEnd(Address)
   }
 }
 
@@ -22,6 +25,9 @@ extension Emitter.Event: CustomStringConvertible {
         + "check that it listens on UDP and is reachable"
     case .collectorRecovered(let collector):
       "collector \(collector) takes fireflies again"
+    case .privateRemoteEnd(let address):
+      "the remote end \(address) of a flow gets no fireflies because its address is private, and so it is with others "
+        + "from now on; fireflies.privateRemoteEnds: true sends them all the same"
     }
   }
 }

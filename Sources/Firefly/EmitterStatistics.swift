@@ -43,8 +43,10 @@ extension Emitter {
     public var relayed: UInt64
     /// All remote ends together.
     public var remoteEnds: Destination
-    /// Flows whose remote end gets none, because it is link-local, multicast, broadcast or unspecified.
+    /// Fireflies whose remote end gets none, because it is link-local, multicast, broadcast or unspecified.
     public var skippedRemoteEnds: UInt64
+    /// Fireflies whose remote end gets none, because its address is private.
+    public var privateRemoteEnds: UInt64
     /// In the configuration's order.
     public var collectors: [CollectorStatistics]
   }

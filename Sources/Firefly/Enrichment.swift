@@ -15,6 +15,16 @@ public enum Enrichment: String, Sendable, CaseIterable {
   case full
 }
 
+/// Whether what fireflies tell of a connection stands in their object `skOps` too, which flowd-go has where its
+/// sock_ops program found it: for flows that the socket watch found. The object is the same as `netlink`.
+public enum SkOps: String, Sendable, CaseIterable {
+  case none
+  /// In both objects. The second is left out where there is no room for it.
+  case besides
+  /// In `skOps` alone.
+  case instead
+}
+
 /// One key of an enrichment, and what stands behind it.
 struct EnrichmentKey {
   enum Form {

@@ -32,25 +32,32 @@ public struct FireflyEncoder: ~Copyable {
   ///
   /// - Parameters:
   ///   - announcement: What to tell. Where an end has no end time, `now` stands for it.
+  ///   - form: The flow as it is to be named, where not as it is announced.
   ///   - application: Who runs the flow. Cut where the firefly would exceed `maximumSize`.
   ///   - transferred: Bytes moved so far, seen from the announced source, where more is known than
   ///     `announcement.usage`. A start never tells them.
   ///   - enrichment: what to tell of the connection, where the announcement has a report. A start never does.
+  ///   - skOps: Where a flow that the socket watch found has that.
   ///   - now: The time of sending.
   /// - Throws: `Inexpressible`; the encoder then holds no firefly.
   public mutating func encode(
-    _ announcement: Announcement, application: String,
-    transferred: Transferred? = nil, enrichment: Enrichment = .none, at now: WallClockTime
+    _ announcement: Announcement, as form: AnnouncedFlow? = nil, application: String,
+    transferred: Transferred? = nil, enrichment: Enrichment = .none, skOps: SkOps = .none,
+    at now: WallClockTime
   ) throws(Inexpressible) {
     writer.truncate(to: preamble)
-    let flow = announcement.flow
+    let flow = form ?? announcement.flow
     try Self.check(flow)
     stamp(now)
     appendLifecycle(announcement, at: now)
     append(flow)
     if announcement.state != .start { append(transferred ?? announcement.transferred) }
     append(announcement.tag, application: application)
-    if announcement.state != .start, let info = announcement.report?.info { append(enrichment, info) }
+    if announcement.state != .start, let info = announcement.report?.info {
+      let skOps = announcement.origin == .socketWatch ? skOps : .none
+      let isFull = skOps != .instead && !append(enrichment, info, key: #","netlink":"#)
+      if skOps != .none, !isFull { _ = append(enrichment, info, key: #","skOps":"#) }
+    }
     writer.append(UInt8(ascii: "}"))
   }
 
@@ -138,17 +145,19 @@ public struct FireflyEncoder: ~Copyable {
   }
 
   /// Appends the enrichment, in its short form where there is no room for the other, or nothing.
-  private mutating func append(_ enrichment: Enrichment, _ info: TCPInfo) {
-    guard enrichment != .none else { return }
-    let key: StaticString = #","netlink":"#
+  ///
+  /// - Returns: false where there was no room.
+  private mutating func append(_ enrichment: Enrichment, _ info: TCPInfo, key: StaticString) -> Bool {
+    guard enrichment != .none else { return true }
     for isShort in [false, true] {
       scratch.truncate(to: 0)
       scratch.append(enrichment, info, isShort: isShort)
       guard writer.count + key.utf8CodeUnitCount + scratch.count + 1 <= Self.maximumSize else { continue }
       writer.append(key)
       writer.extend(scratch.count).update(from: scratch.start, count: scratch.count)
-      return
+      return true
     }
+    return false
   }
 
   /// The bytes of the last firefly; none where there is none.

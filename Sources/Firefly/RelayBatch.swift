@@ -8,6 +8,7 @@ public struct RelayBatch: Sendable {
     /// 0 for a firefly that came without a header that collectors understand.
     let headerSize: Int
     let count: Int
+    let experiment: UInt16
   }
 
   private(set) var bytes: ContiguousArray<UInt8> = []
@@ -20,13 +21,19 @@ public struct RelayBatch: Sendable {
   public var size: Int { bytes.count }
 
   /// Adds what was received, up to the end of its JSON.
-  public mutating func append(_ datagram: Span<UInt8>, json: Range<Int>, from sender: Endpoint) {
+  ///
+  /// - Parameter experiment: whose flow it tells of.
+  public mutating func append(
+    _ datagram: Span<UInt8>, json: Range<Int>, from sender: Endpoint, experiment: UInt16
+  ) {
     let headerSize = SyslogHeader.isProper(datagram.extracting(0..<json.lowerBound)) ? json.lowerBound : 0
     let first = headerSize > 0 ? 0 : json.lowerBound
     let start = bytes.count
     datagram.extracting(first..<json.upperBound).withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
     entries.append(
-      Entry(sender: sender, start: start, headerSize: headerSize, count: json.upperBound - first))
+      Entry(
+        sender: sender, start: start, headerSize: headerSize, count: json.upperBound - first,
+        experiment: experiment))
   }
 
   /// Adds all of another batch.
@@ -36,7 +43,8 @@ public struct RelayBatch: Sendable {
     for entry in other.entries {
       entries.append(
         Entry(
-          sender: entry.sender, start: base + entry.start, headerSize: entry.headerSize, count: entry.count))
+          sender: entry.sender, start: base + entry.start, headerSize: entry.headerSize, count: entry.count,
+          experiment: entry.experiment))
     }
   }
 

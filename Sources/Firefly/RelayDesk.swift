@@ -21,14 +21,14 @@ struct RelayDesk: ~Copyable {
     let entry = batch.entries[index]
     let isAdded = batch.bytes.withUnsafeBufferPointer { bytes in
       let firefly = UnsafeBufferPointer(rebasing: bytes[entry.start..<entry.start + entry.count])
-      guard entry.headerSize == 0 else { return add(firefly, headerSize: entry.headerSize) }
+      guard entry.headerSize == 0 else { return add(firefly, entry.headerSize, entry.experiment) }
       writer.truncate(to: 0)
       // HOSTNAME is whoever sent it, as RFC 5424 §6.2.4 wants of relays; an address will do.
       SyslogHeader.append(host: entry.sender.address.description, application: "marker", to: &writer)
       Timestamp.write(now, to: writer.start + SyslogHeader.timestampOffset)
       let headerSize = writer.count
       writer.append(firefly.span)
-      return add(writer.bytes, headerSize: headerSize)
+      return add(writer.bytes, headerSize, entry.experiment)
     }
     if isAdded {
       self.sender = sender
@@ -37,9 +37,11 @@ struct RelayDesk: ~Copyable {
     return isAdded
   }
 
-  private mutating func add(_ firefly: UnsafeBufferPointer<UInt8>, headerSize: Int) -> Bool {
+  private mutating func add(
+    _ firefly: UnsafeBufferPointer<UInt8>, _ headerSize: Int, _ experiment: UInt16
+  ) -> Bool {
     guard burst.hasRoom(for: firefly.count) else { return false }
-    burst.append(firefly, headerSize: headerSize, .none)
+    burst.append(firefly, headerSize: headerSize, .none, experiment: experiment)
     return true
   }
 

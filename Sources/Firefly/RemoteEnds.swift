@@ -7,8 +7,12 @@ struct RemoteEnds: ~Copyable {
   private let configuration: Emitter.Configuration.RemoteEnds
   private var ipv4 = RemoteFamily(AF_INET)
   private var ipv6 = RemoteFamily(AF_INET6)
-  /// Flows whose remote end can't be sent to.
+  /// Fireflies whose remote end can't be sent to.
   private(set) var skipped: UInt64 = 0
+  /// Fireflies whose remote end is private.
+  private(set) var skippedPrivate: UInt64 = 0
+  /// The first private remote end that was skipped.
+  private(set) var firstPrivate: Address?
 
   init(_ configuration: Emitter.Configuration.RemoteEnds) {
     self.configuration = configuration
@@ -24,6 +28,11 @@ struct RemoteEnds: ~Copyable {
     for (index, flow) in burst.flows.enumerated() {
       guard Self.canReceive(flow.remote) else {
         skipped += 1
+        continue
+      }
+      guard configuration.includesPrivate || !flow.remote.isPrivate else {
+        skippedPrivate += 1
+        if firstPrivate == nil { firstPrivate = flow.remote }
         continue
       }
       let name = SocketAddress(address: flow.remote, port: configuration.port)

@@ -35,6 +35,15 @@ struct SocketAddress: Hashable, Sendable {
     return socklen_t(MemoryLayout<sockaddr_in6>.size)
   }
 
+  /// Calls the body with the C form.
+  func withName<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+    var name = sockaddr_in6()
+    let length = write(to: &name)
+    return withUnsafePointer(to: &name) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, length) }
+    }
+  }
+
   /// - Returns: nil for a family other than IPv4 and IPv6.
   init?(_ name: UnsafeRawPointer) {
     switch Int32(name.loadUnaligned(as: sa_family_t.self)) {

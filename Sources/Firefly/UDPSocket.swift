@@ -29,14 +29,8 @@ struct UDPSocket: ~Copyable, Sendable {
   /// A socket that sends to one address and hears of its refusals.
   init(to address: SocketAddress) throws(SystemError) {
     let opened = try UDPSocket(family: address.family)
-    var name = sockaddr_in6()
-    let length = address.write(to: &name)
     let raw = opened.descriptor.raw
-    try system("connect", address.description) {
-      withUnsafePointer(to: &name) { name in
-        name.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(raw, $0, length) }
-      }
-    }
+    try system("connect", address.description) { address.withName { connect(raw, $0, $1) } }
     self = opened
   }
 

@@ -18,7 +18,14 @@ extension ChangeBatch {
     of families: AddressFamilies, _ body: (inout ChangeBatch) -> Void
   ) {
     guard families != .all else { return body(&self) }
-    let places = changes.indices.filter { families.contains(changes[$0].key) }
+    withChanges(where: { families.contains($0.key) }, body)
+  }
+
+  /// Lets a path see some changes only. What it sets in them is set here.
+  public mutating func withChanges(
+    where isWanted: (Change) -> Bool, _ body: (inout ChangeBatch) -> Void
+  ) {
+    let places = changes.indices.filter { isWanted(changes[$0]) }
     // Nearly always one path serves all that there is.
     guard places.count < changes.count else { return body(&self) }
     guard !places.isEmpty else { return }
@@ -37,6 +44,7 @@ extension ScopeMarks {
   /// The marks of some families.
   public func of(_ families: AddressFamilies) -> ScopeMarks {
     ScopeMarks(
-      ipv6: families.contains(.ipv6) ? ipv6 : nil, ipv4: families.contains(.ipv4) ? ipv4 : nil)
+      ipv6: families.contains(.ipv6) ? ipv6 : nil, ipv4: families.contains(.ipv4) ? ipv4 : nil,
+      except: exclusions)
   }
 }

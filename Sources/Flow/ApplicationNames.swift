@@ -6,6 +6,8 @@ import Synchronization
 public final class ApplicationNames: Sendable {
   public struct ID: Hashable, Sendable {
     let index: UInt16
+    /// 0…4095, in the order in which names came up.
+    public var number: UInt16 { index }
     /// A flow whose source names no application; its fireflies name this program.
     public static let marker = ID(index: 0)
   }
@@ -38,5 +40,10 @@ public final class ApplicationNames: Sendable {
 
   public func name(of id: ID) -> String {
     state.withLock { $0.names[Int(id.index)] }
+  }
+
+  /// The name of a number that was given out; nil for others.
+  public func name(number: UInt16) -> String? {
+    state.withLock { Int(number) < $0.names.count ? $0.names[Int(number)] : nil }
   }
 }

@@ -30,12 +30,15 @@ public struct ChangeBatch: Sendable {
     public let key: FlowKey
     /// The mark to set, or the one to remove.
     public let mark: Mark
+    /// Of a `mark`: the tc path has it already, entered by a program at TCP's events, and may have counted packets.
+    public let isEntered: Bool
     /// Set by the path where the kernel refused this change; the others stand.
     public var failure: PathFailure?
     /// Set by the path on `unmark`: the flow's last count.
     public var usage: Usage?
 
-    public init(_ action: Action, _ key: FlowKey, _ mark: Mark) {
+    public init(_ action: Action, _ key: FlowKey, _ mark: Mark, isEntered: Bool = false) {
+      self.isEntered = isEntered
       self.action = action
       self.key = key
       self.mark = mark

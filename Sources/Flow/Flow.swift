@@ -69,5 +69,14 @@ struct Sighting: Equatable, Sendable {
   /// Seen in the dump of this number, from 1 on; numbers begin again after 2^31.
   static func seen(in dump: UInt32) -> Sighting { Sighting(rawValue: dump % 0x7fff_ffff + 1) }
 
+  /// It has one, which no dump had to find.
+  static let known = seen(in: 0)
+
+  /// Whether it was seen in the dump of this number, or in a later one.
+  func isSeen(since dump: UInt32) -> Bool {
+    // Numbers that go round again are far from each other.
+    isSeen && rawValue &- Self.seen(in: dump).rawValue < 1 << 29
+  }
+
   var isSeen: Bool { self != .untold && self != .missedOnce && self != .none }
 }

@@ -91,7 +91,8 @@ public struct AnnouncedFlow: Hashable, Sendable {
     localAddresses: Set<Address>, networks: [Network] = []
   ) -> (key: FlowKey, orientation: Orientation) {
     let inbound =
-      !source.address.isAmong(localAddresses, networks) && destination.address.isAmong(localAddresses, networks)
+      !source.address.isAmong(localAddresses, networks)
+      && destination.address.isAmong(localAddresses, networks)
     let (local, remote) = inbound ? (destination, source) : (source, destination)
     return (
       FlowKey(local: local, remote: remote, transport: transport), inbound ? .inbound : .outbound

@@ -52,22 +52,30 @@ public struct FlowTable: ~Copyable {
   }
 
   private var policy: MarkPolicy
-  private var limits: Limits
+  private(set) var limits: Limits
   var store: FlowStore
+  /// Flows whose records have changed, were made or are gone, where records are kept.
+  var touched: ContiguousArray<FlowKey> = []
+  private let keepsRecords: Bool
   /// The place in the store at which the next ongoing flow is announced.
   var cursor = 0
-  /// When the last dump of sockets began that was taken note of to its end.
-  var lastDump: Moment?
+  /// The numbers of these dumps.
+  var lastDumpNumbers: [TransportProtocol: UInt32] = [:]
+  /// When the last dump of a transport's sockets began that was taken note of to its end.
+  var lastDumps: [TransportProtocol: Moment] = [:]
   var lately = LateEnds()
   private var random: UInt64
   public internal(set) var counters = Counters()
   /// The networks of hosts that this one marks for: an address in them counts as local.
   public var networks: [Network] = []
 
-  /// - Parameter seed: random; it keys the hash and the flows' entropy.
-  public init(policy: MarkPolicy, limits: Limits = Limits(), seed: UInt64) {
+  /// - Parameters:
+  ///   - seed: random; it keys the hash and the flows' entropy.
+  ///   - keepsRecords: whether `remember` is called from time to time.
+  public init(policy: MarkPolicy, limits: Limits = Limits(), seed: UInt64, keepsRecords: Bool = false) {
     self.policy = policy
     self.limits = limits
+    self.keepsRecords = keepsRecords
     store = FlowStore(seed: seed)
     random = seed ^ 0x6a09_e667_f3bc_c908
   }
@@ -115,6 +123,7 @@ public struct FlowTable: ~Copyable {
     case (.end, let position?):
       store[position].holders.remove(Holders(event.origin))
       guard store[position].holders.isEmpty else {
+        touch(store[position].key)
         counters.released += 1
         return .released
       }
@@ -139,19 +148,24 @@ public struct FlowTable: ~Copyable {
   }
 
   /// Notes what a path has counted for a flow; a count that moved is a sign of life.
-  public mutating func note(_ usage: Usage, of key: FlowKey, at now: Moment) {
-    guard let position = store.position(of: key) else { return }
+  ///
+  /// - Returns: whether there is such a flow.
+  @discardableResult
+  public mutating func note(_ usage: Usage, of key: FlowKey, at now: Moment) -> Bool {
+    guard let position = store.position(of: key) else { return false }
     if store[position].counted?.packets ?? 0 != usage.packets { store[position].lastSeen = now.monotonic }
     store[position].counted = usage
+    return true
   }
 
-  /// Ends every flow that has been silent too long, with the time of its last sign of life.
+  /// Ends every flow that has been silent too long, with the time of its last sign of life. A flow whose socket is
+  /// there has not ended, whatever it sends: its end will be seen.
   public mutating func age(at now: Moment, into batch: inout ChangeBatch) {
     var position = 0
     while position < store.count {
       let flow = store[position]
       let silence = now.monotonic.microseconds(since: flow.lastSeen)
-      if silence >= (flow.usage == nil ? limits.uncountedTimeout : limits.idleTimeout) {
+      if silence >= (flow.usage == nil ? limits.uncountedTimeout : limits.idleTimeout), !hasLiveSocket(flow) {
         end(position, at: now.wall(at: flow.lastSeen), into: &batch)
         counters.aged += 1
       } else {
@@ -168,6 +182,7 @@ public struct FlowTable: ~Copyable {
       let flow = store[position]
       let mark = mark(for: flow.tag, flow.key, entropy: flow.mark?.label?.label.value)
       store[position].mark = mark
+      if mark?.label != flow.mark?.label { touch(flow.key) }
       change(flow.key, from: flow.mark, to: mark, into: &batch)
     }
   }
@@ -178,6 +193,21 @@ public struct FlowTable: ~Copyable {
   /// Ends every flow: whoever watched them stops.
   public mutating func endAll(at now: Moment, into batch: inout ChangeBatch) {
     while store.count > 0 { end(store.count - 1, at: now.wall, into: &batch) }
+  }
+
+  /// Ends the flows that one origin alone holds, where what it said of them holds no more.
+  public mutating func end(
+    heldBy origin: Origin, at now: Moment, into batch: inout ChangeBatch, where isOver: (FlowKey) -> Bool
+  ) {
+    var position = 0
+    while position < store.count {
+      if store[position].holders == Holders(origin), isOver(store[position].key) {
+        end(position, at: now.wall, into: &batch)
+        counters.ended += 1
+      } else {
+        position += 1
+      }
+    }
   }
 
   /// A flow that was entered the other way round, because this host's addresses were others then: IPv6 loses its own
@@ -196,6 +226,8 @@ public struct FlowTable: ~Copyable {
     flow.key = key
     flow.orientation = orientation
     store.insert(flow)
+    touch(reverse)
+    touch(key)
     if let mark = flow.mark { batch.changes.append(ChangeBatch.Change(.mark, key, mark)) }
     return store.count - 1
   }
@@ -222,12 +254,17 @@ public struct FlowTable: ~Copyable {
     _ event: FlowEvent, _ key: FlowKey, _ orientation: Orientation, at now: Moment,
     into batch: inout ChangeBatch
   ) {
-    let mark = mark(for: event.tag, key)
-    let flow = Flow(
+    let mark = mark(for: event.tag, key, entropy: event.entered)
+    var flow = Flow(
       key: key, tag: event.tag, orientation: orientation, application: event.application,
       origin: event.origin, mark: mark, start: event.startTime ?? now.wall, lastSeen: now.monotonic)
+    // A rule found it by its socket.
+    if event.origin.isRule { flow.sighting = .known }
     store.insert(flow)
-    if let mark { batch.changes.append(ChangeBatch.Change(.mark, key, mark)) }
+    touch(key)
+    if let mark {
+      batch.changes.append(ChangeBatch.Change(.mark, key, mark, isEntered: event.entered != nil))
+    }
     var announcement = Announcement(
       .start, key, orientation, flow.tag, from: flow.origin, application: flow.application, start: flow.start)
     announcement.mayHaveSocket = flow.mayHaveSocket
@@ -238,20 +275,20 @@ public struct FlowTable: ~Copyable {
     _ position: Int, _ event: FlowEvent, at now: Moment, into batch: inout ChangeBatch
   ) {
     store[position].lastSeen = now.monotonic
-    let hearsay = Holders(.firefly)
-    if event.origin.isHearsay {
-      // A sign of life, no more, of what a source of this host holds: it may be our own firefly come back, and would
-      // then keep the flow when its source ends it.
-      guard store[position].holders == hearsay else { return }
-    } else {
-      store[position].holders.remove(hearsay)
-      store[position].holders.insert(Holders(event.origin))
-    }
+    // For a weaker source it is a sign of life, no more: a firefly may be our own come back, and would then keep the flow
+    // when its source ends it; a rule would keep it as long as its socket.
+    let rank = store[position].holders.rank
+    guard event.origin.rank >= rank else { return }
+    let before = store[position].holders
+    if event.origin.rank > rank { store[position].holders = [] }
+    store[position].holders.insert(Holders(event.origin))
+    if store[position].holders != before { touch(store[position].key) }
     let old = store[position]
     guard event.tag != old.tag || old.mark == nil else { return }
     let mark = mark(for: event.tag, old.key, counts: event.tag != old.tag)
     store[position].tag = event.tag
     store[position].mark = mark
+    touch(old.key)
     change(old.key, from: old.mark, to: mark, into: &batch)
   }
 
@@ -270,6 +307,7 @@ public struct FlowTable: ~Copyable {
   ) {
     let flow = store[position]
     store.remove(at: position)
+    touch(flow.key)
     var change: Int32?
     if let mark = flow.mark {
       change = Int32(batch.changes.count)
@@ -283,10 +321,14 @@ public struct FlowTable: ~Copyable {
     batch.announcements.append(announcement)
   }
 
+  mutating func touch(_ key: FlowKey) {
+    if keepsRecords { touched.append(key) }
+  }
+
   /// - Parameters:
   ///   - entropy: nil draws it.
   ///   - counts: whether a refusal is news.
-  private mutating func mark(
+  mutating func mark(
     for tag: SciTag, _ key: FlowKey, entropy: UInt32? = nil, counts: Bool = true
   ) -> Mark? {
     switch policy.decide(tag, isIPv4: key.isIPv4, entropy: entropy ?? nextRandom()) {

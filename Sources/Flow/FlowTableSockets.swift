@@ -10,8 +10,19 @@ extension FlowTable {
   /// - Parameter dump: its number; each dump has the next.
   public mutating func note(_ bytes: SocketBytes?, ofSocket key: FlowKey, dump: UInt32, at now: Moment) {
     guard let position = store.position(of: key) else { return }
-    store[position].sighting = .seen(in: dump)
+    // UDP's flows are not over with a socket, unless they were found by it.
+    if key.transport == .tcp || store[position].sighting.isSeen {
+      if !store[position].sighting.isSeen { touch(key) }
+      store[position].sighting = .seen(in: dump)
+    }
     note(bytes, at: position, now)
+  }
+
+  /// Notes that a flow has a socket, as it was asked for alone: the next dump that lacks it tells of its end.
+  public mutating func sight(_ key: FlowKey) {
+    guard let position = store.position(of: key), !store[position].sighting.isSeen else { return }
+    store[position].sighting = .known
+    touch(key)
   }
 
   /// Notes what a socket has moved, as it was asked alone.
@@ -26,24 +37,36 @@ extension FlowTable {
     store[position].moved = bytes
   }
 
-  /// Takes note that a dump is complete: hands out the flows whose socket an earlier dump had and this one has not.
+  /// Takes note that a dump of a transport's sockets is complete: hands out the flows whose socket an earlier dump had and this one has not.
   ///
   /// A dump may miss a socket that is there while its neighbours in the kernel's table close, so ask for each of them.
   ///
   /// - Returns: when the dump before began, which still had their sockets.
   public mutating func finishDump(
-    _ dump: UInt32, began: Moment, missing: (FlowKey) -> Void
+    _ dump: UInt32, of transport: TransportProtocol = .tcp, began: Moment, missing: (FlowKey) -> Void
   ) -> Moment? {
-    for position in 0..<store.count where store[position].key.transport == .tcp {
+    for position in 0..<store.count where store[position].key.transport == transport {
       switch store[position].sighting {
+      case .untold where transport == .udp: break
       case .untold: store[position].sighting = .missedOnce
       case .missedOnce: store[position].sighting = .none
       case .none, .seen(in: dump): break
       default: missing(store[position].key)
       }
     }
-    defer { lastDump = began }
-    return lastDump
+    defer { (lastDumps[transport], lastDumpNumbers[transport]) = (began, dump) }
+    return lastDumps[transport]
+  }
+
+  /// Whether a flow ends with its socket though no setting says so: rules alone hold it.
+  public func isFoundBySocket(_ key: FlowKey) -> Bool {
+    store.position(of: key).map { store[$0].holders.areRules } ?? false
+  }
+
+  /// Whether the last dump of sockets had a flow's, or the one that goes on has.
+  func hasLiveSocket(_ flow: Flow) -> Bool {
+    guard let last = lastDumpNumbers[flow.key.transport] else { return false }
+    return flow.sighting.isSeen(since: last)
   }
 
   /// Ends a flow whose socket is gone, whoever holds it.

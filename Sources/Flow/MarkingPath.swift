@@ -26,16 +26,19 @@ public protocol MarkingPath: AnyObject {
 public struct ScopeMarks: Equatable, Sendable {
   public var ipv6: Mark?
   public var ipv4: Mark?
+  /// The packets that have no mark of the scope's.
+  public var exclusions: Exclusions
 
-  public init(ipv6: Mark?, ipv4: Mark?) {
+  public init(ipv6: Mark?, ipv4: Mark?, except exclusions: Exclusions = .none) {
     self.ipv6 = ipv6
     self.ipv4 = ipv4
+    self.exclusions = exclusions
   }
 }
 
 /// The paths that exist, by the names that the command line uses.
 public enum PathKind: String, Sendable, CaseIterable {
-  case tc, nft
+  case sock, tc, nft
   /// The packet thread between two ports, by AF_XDP or by packet sockets.
   case xdp, raw
 }

@@ -17,7 +17,8 @@ public struct Network: Hashable, Sendable {
     self.address = address
   }
 
-  private init(first: Address, bits: Int) {
+  /// - Parameter bits: of the mapped form, for IPv4 too.
+  init(first: Address, bits: Int) {
     address = first
     self.bits = bits
   }
@@ -27,6 +28,9 @@ public struct Network: Hashable, Sendable {
     Network(first: Address(ipv4: 0x7f00_0000), bits: 104),
     Network(first: Address(high: 0, low: 1), bits: 128),
   ]
+
+  /// 0.0.0.0/0.
+  public static let allIPv4 = Network(first: Address(ipv4: 0), bits: 96)
 
   /// An IPv4 range holds no IPv6 address; `::/0` holds all IPv6 addresses and no IPv4 one.
   public func contains(_ other: Address) -> Bool {

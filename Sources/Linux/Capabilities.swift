@@ -25,7 +25,7 @@ public enum Capability: UInt8, Sendable, CaseIterable {
     case .netAdmin: "attaching programs, nftables"
     case .netRaw: "packet sockets"
     case .sysAdmin: "private namespaces to try things in; nothing while marking"
-    case .perfmon: "nothing that this version does"
+    case .perfmon: "finding the sockets of connections that are there already"
     case .bpf: "loading programs; before 5.8 CAP_SYS_ADMIN instead"
     }
   }

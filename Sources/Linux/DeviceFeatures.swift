@@ -47,7 +47,8 @@ public struct DeviceFeatures: ~Copyable {
     features[1] = UInt32(blocks)
     try Self.ask(socket.raw, name, &features)
     var enabled: Set<String> = []
-    for (place, feature) in names.enumerated() where features[2 + place / 32 * 4 + 2] >> (place % 32) & 1 == 1 {
+    for (place, feature) in names.enumerated() where features[2 + place / 32 * 4 + 2] >> (place % 32) & 1 == 1
+    {
       enabled.insert(feature)
     }
     return enabled
@@ -70,7 +71,8 @@ public struct DeviceFeatures: ~Copyable {
     }
     try Self.ask(socket.raw, name, &features)
     let enabled = try enabled()
-    return wanted.filter { names.contains($0.key) && enabled.contains($0.key) != $0.value }.map(\.key).sorted()
+    return wanted.filter { names.contains($0.key) && enabled.contains($0.key) != $0.value }.map(\.key)
+      .sorted()
   }
 
   private static func ask(_ socket: Int32, _ name: String, _ question: inout [UInt32]) throws(SystemError) {

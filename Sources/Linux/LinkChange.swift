@@ -65,7 +65,8 @@ public enum LinkChange: Hashable, Sendable {
   }
 
   private func change(
-    _ name: String, _ type: Int = RTM_NEWLINK, flags: UInt32? = nil, _ fill: (inout Rtnetlink) -> Void = { _ in }
+    _ name: String, _ type: Int = RTM_NEWLINK, flags: UInt32? = nil,
+    _ fill: (inout Rtnetlink) -> Void = { _ in }
   ) throws(SystemError) {
     let index = try index(name)
     try Rtnetlink.run(command, type, 0) { request in

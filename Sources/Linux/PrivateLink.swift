@@ -86,11 +86,13 @@ public struct PrivateLink: ~Copyable {
     outside =
       isBridged
       ? Interface(
-        index: if_nametoindex("outside"), name: "outside", hardwareType: UInt16(ARPHRD_ETHER), mtu: 1500) : nil
+        index: if_nametoindex("outside"), name: "outside", hardwareType: UInt16(ARPHRD_ETHER), mtu: 1500)
+      : nil
   }
 
   private static func addPair(_ name: String, _ peer: String) throws(SystemError) {
-    try Rtnetlink.run("ip link add \(name) type veth peer name \(peer)", RTM_NEWLINK, NLM_F_CREATE) { request in
+    try Rtnetlink.run("ip link add \(name) type veth peer name \(peer)", RTM_NEWLINK, NLM_F_CREATE) {
+      request in
       request.put(ifinfomsg())
       request.put(Int(IFLA_IFNAME), name)
       request.nest(Int(IFLA_LINKINFO)) { info in
@@ -112,6 +114,7 @@ public struct PrivateLink: ~Copyable {
 
   /// Sends one datagram of a flow.
   public func transmit(_ key: FlowKey) throws(SystemError) {
+    if key.transport == .tcp { return try connect(key) }
     let family = key.isIPv4 ? AF_INET : AF_INET6
     let sender = try Descriptor("socket", "UDP") {
       socket(family, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -124,7 +127,26 @@ public struct PrivateLink: ~Copyable {
     }
   }
 
-  /// Sends one datagram of a flow and reads it at the far end, from the IP header on; nil where it never came.
+  /// Sends the first packet of a connection, which nobody will answer.
+  private func connect(_ key: FlowKey) throws(SystemError) {
+    let opener = try Descriptor("socket", "TCP") {
+      socket(
+        key.isIPv4 ? AF_INET : AF_INET6,
+        Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+    }
+    try key.local.withSocketAddress { address, size throws(SystemError) in
+      try system("bind", "\(key.local)") { bind(opener.raw, address, size) }
+    }
+    do throws(SystemError) {
+      try key.remote.withSocketAddress { address, size throws(SystemError) in
+        try system("connect", "\(key.remote)") { Glibc.connect(opener.raw, address, size) }
+      }
+    } catch {
+      guard error.code == EINPROGRESS else { throw error }
+    }
+  }
+
+  /// Sends one packet of a flow and reads it at the far end, from the IP header on; nil where it never came.
   public mutating func send(_ key: FlowKey) throws(SystemError) -> [UInt8]? {
     try transmit(key)
     var packet = [UInt8](repeating: 0, count: 2048)
@@ -140,7 +162,7 @@ public struct PrivateLink: ~Copyable {
         continue
       }
       let count = try system("recv", "far") { recv(capture.raw, &packet, packet.count, 0) }
-      // UDP with our ports: behind an IPv4 header of 20 bytes, or an IPv6 header of 40 and headers that a path inserted.
+      // With our ports: behind an IPv4 header of 20 bytes, or an IPv6 header of 40 and headers that a path inserted.
       var ports = key.isIPv4 ? 20 : 40
       var next = packet[key.isIPv4 ? 9 : 6]
       while !key.isIPv4, next == UInt8(IPPROTO_HOPOPTS) || next == UInt8(IPPROTO_DSTOPTS), ports + 8 <= count
@@ -148,7 +170,7 @@ public struct PrivateLink: ~Copyable {
         next = packet[ports]
         ports += (Int(packet[ports + 1]) + 1) * 8
       }
-      guard count >= ports + 8, packet[0] >> 4 == (key.isIPv4 ? 4 : 6), next == UInt8(IPPROTO_UDP),
+      guard count >= ports + 8, packet[0] >> 4 == (key.isIPv4 ? 4 : 6), next == key.transport.rawValue,
         UInt16(packet[ports]) << 8 | UInt16(packet[ports + 1]) == key.local.port
       else { continue }
       return Array(packet[..<count])

@@ -76,6 +76,19 @@ public struct SocketState: Hashable, Sendable {
   public static let closed = SocketState(rawValue: 7)
   public static let listening = SocketState(rawValue: 10)
 
+  static let synSent = SocketState(rawValue: 2)
+  static let synReceived = SocketState(rawValue: 3)
+  public static let closeWait = SocketState(rawValue: 8)
+  static let newSynReceived = SocketState(rawValue: 12)
+
+  /// The connection was established, whatever came after that.
+  public var wasEstablished: Bool {
+    isConnection && self != .synSent && self != .synReceived && self != .newSynReceived
+  }
+
+  /// This end may still send.
+  public var isOpen: Bool { self == .established || self == .closeWait }
+
   /// Both ends may still have something to say.
   public var isConnection: Bool { self != .timeWait && self != .closed && self != .listening }
 }
@@ -131,11 +144,13 @@ public final class SocketDump: Sendable {
   ) throws(SystemError) -> T? {
     var request = Self.request(key.isIPv4 ? AF_INET : AF_INET6, key.transport)
     request.idiag_states = .max
+    // "src and dst are swapped for historical reasons", says the kernel's udp_dump_one.
+    let (source, destination) = key.transport == .udp ? (key.remote, key.local) : (key.local, key.remote)
     withUnsafeMutableBytes(of: &request.id) { id in
-      id.storeBytes(of: key.local.port.bigEndian, as: UInt16.self)
-      id.storeBytes(of: key.remote.port.bigEndian, toByteOffset: 2, as: UInt16.self)
-      key.local.address.write(to: UnsafeMutableRawBufferPointer(rebasing: id[4..<20]))
-      key.remote.address.write(to: UnsafeMutableRawBufferPointer(rebasing: id[20..<36]))
+      id.storeBytes(of: source.port.bigEndian, as: UInt16.self)
+      id.storeBytes(of: destination.port.bigEndian, toByteOffset: 2, as: UInt16.self)
+      source.address.write(to: UnsafeMutableRawBufferPointer(rebasing: id[4..<20]))
+      destination.address.write(to: UnsafeMutableRawBufferPointer(rebasing: id[20..<36]))
     }
     // Any cookie will do.
     request.id.idiag_cookie = (INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE)

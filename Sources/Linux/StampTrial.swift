@@ -10,13 +10,17 @@ extension PrivateLink {
 
   /// Has a path mark a flow, sends a packet of it over the pair, and reads the mark back at the other end.
   ///
-  /// - Parameter path: marks what leaves by `near`.
-  public mutating func finding(of stamp: Stamp, by path: any MarkingPath) throws(SystemError) -> Finding {
+  /// - Parameters:
+  ///   - path: marks what leaves by `near`.
+  ///   - transport: of the flow; of TCP it is the first packet of a connection.
+  public mutating func finding(
+    of stamp: Stamp, by path: any MarkingPath, on transport: TransportProtocol = .udp
+  ) throws(SystemError) -> Finding {
     guard let mark = Self.mark(stamp) else { return .untried("no mark for \(stamp.rawValue)") }
     let isIPv4 = stamp.families == .ipv4
     let key = FlowKey(
       local: Endpoint(isIPv4 ? Self.local4 : Self.local6, nextPort()),
-      remote: Endpoint(isIPv4 ? Self.remote4 : Self.remote6, 9), transport: .udp)
+      remote: Endpoint(isIPv4 ? Self.remote4 : Self.remote6, 9), transport: transport)
     var batch = ChangeBatch()
     batch.changes.append(ChangeBatch.Change(.mark, key, mark))
     path.apply(&batch)

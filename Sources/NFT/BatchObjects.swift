@@ -50,6 +50,8 @@ struct SetDescription: Sendable {
   var counts = false
   /// Packets may add elements.
   var isDynamic = false
+  /// Elements are the ends of ranges.
+  var hasRanges = false
 }
 
 extension Batch {
@@ -106,7 +108,8 @@ extension Batch {
     var flags: UInt32 = 0
     // nft packs the types of a concatenation into one number, six bits each.
     u32(NFTNL_SET_KEY_TYPE, set.key.reduce(0) { $0 << 6 | $1.rawValue })
-    u32(NFTNL_SET_KEY_LEN, set.key.reduce(0) { $0 + $1.length })
+    // Fields of a concatenation take whole registers.
+    u32(NFTNL_SET_KEY_LEN, set.key == [.port] ? 2 : set.key.reduce(0) { $0 + $1.length })
     if let data = set.data {
       flags |= UInt32(NFT_SET_MAP.rawValue)
       let isVerdict = data == .verdict
@@ -114,6 +117,7 @@ extension Batch {
       if !isVerdict { u32(NFTNL_SET_DATA_LEN, data.length) }
     }
     if set.isDynamic { flags |= UInt32(NFT_SET_EVAL.rawValue) }
+    if set.hasRanges { flags |= UInt32(NFT_SET_INTERVAL.rawValue) }
     u32(NFTNL_SET_FLAGS, flags)
     let notes = Self.byteOrders(set)
     nftnl_set_set_data(object.raw, UInt16(NFTNL_SET_USERDATA.rawValue), notes, UInt32(notes.count))
@@ -123,6 +127,14 @@ extension Batch {
       nftnl_set_add_expr(object.raw, counter)
     }
     append(.newSet, NLM_F_CREATE, .set(set.name)) { nftnl_set_nlmsg_build_payload($0, object.raw) }
+  }
+
+  /// nft delete set inet TABLE NAME
+  mutating func deleteSet(_ name: String) {
+    let object = NetlinkHandle.set()
+    nftnl_set_set_str(object.raw, UInt16(NFTNL_SET_TABLE.rawValue), table.name)
+    nftnl_set_set_str(object.raw, UInt16(NFTNL_SET_NAME.rawValue), name)
+    append(.deleteSet, 0, .set(name)) { nftnl_set_nlmsg_build_payload($0, object.raw) }
   }
 
   /// The user data by which nft knows in which order to show keys and data; without, it takes all for network order.

@@ -16,6 +16,10 @@ struct Element: Equatable, Sendable {
   var data: ElementData?
   /// What the element's counter starts with; nil leaves it to the set.
   var usage: Usage?
+  /// What nft shows as its comment: at most `Batch.longestComment` bytes of UTF-8 without zeros.
+  var comment: String?
+  /// The first value behind a range, in a set of ranges.
+  var endsRange = false
   /// The caller's number for it.
   var owner: Int32 = -1
 }
@@ -42,12 +46,13 @@ extension Batch {
   ) {
     var start = elements.startIndex
     while start < elements.endIndex {
-      let size = alone ? 1 : Self.elementsPerMessage
+      let size = alone ? 1 : Self.elementsPerMessage(withComments: elements[start].comment != nil)
       let end = Swift.min(start + size, elements.endIndex)
       let first = owners.count
       for element in elements[start..<end] { own(element.owner) }
       append(
-        type, flags, .elements(set: set, first..<owners.count), room: Self.room(elements: end - start)
+        type, flags, .elements(set: set, first..<owners.count),
+        room: Self.room(elements: end - start, withComments: elements[start].comment != nil)
       ) { [table] header in
         Self.put(elements[start..<end], of: set, in: table, header)
       }
@@ -55,8 +60,18 @@ extension Batch {
     }
   }
 
-  /// Bytes that an element message may take. An element takes at most 116: with two IPv6 addresses, a mark and a counter.
-  static func room(elements count: Int) -> Int { 512 + count * 128 }
+  /// Bytes that an element message may take. An element takes at most 116, with two IPv6 addresses, a mark and a counter,
+  /// and 136 more with a comment.
+  static func room(elements count: Int, withComments: Bool = false) -> Int {
+    512 + count * (withComments ? 272 : 128)
+  }
+
+  /// Bytes of a comment, of which nft takes 128 with the zero at its end (libnftnl/udata.h and nftables' parser).
+  static let longestComment = 127
+
+  private static func elementsPerMessage(withComments: Bool) -> Int {
+    withComments ? elementsPerMessage / 4 : elementsPerMessage
+  }
 
   /// Writes the payload of an element message: NFTA_SET_ELEM_LIST_… of linux/netfilter/nf_tables.h.
   static func put(
@@ -76,6 +91,10 @@ extension Batch {
     nest(header, NFTA_SET_ELEM_KEY.rawValue) {
       mnl_attr_put(header, UInt16(NFTA_DATA_VALUE.rawValue), element.key.count, element.key)
     }
+    if element.endsRange {
+      let flags = UInt32(NFT_SET_ELEM_INTERVAL_END.rawValue).bigEndian
+      mnl_attr_put_u32(header, UInt16(NFTA_SET_ELEM_FLAGS.rawValue), flags)
+    }
     switch element.data {
     case nil: break
     case .mark(var mark):
@@ -92,6 +111,12 @@ extension Batch {
           }
         }
       }
+    }
+    if let comment = element.comment {
+      let text = Array(comment.utf8.prefix(longestComment)) + [0]
+      // One entry of libnftnl/udata.h: type, length, value.
+      let note = [UInt8(NFTNL_UDATA_SET_ELEM_COMMENT.rawValue), UInt8(text.count)] + text
+      mnl_attr_put(header, UInt16(NFTA_SET_ELEM_USERDATA.rawValue), note.count, note)
     }
     if let usage = element.usage {
       nest(header, NFTA_SET_ELEM_EXPR.rawValue) {

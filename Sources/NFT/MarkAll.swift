@@ -7,6 +7,7 @@ enum MarkAll {
 
   /// Fills the chain that packets come to whose flow was not found.
   static func add(_ scope: ScopeMarks, seed: UInt32, _ batch: inout Batch) {
+    ExcludedRanges.add(scope.exclusions, &batch)
     if let stamp = scope.ipv6?.label {
       batch.addChain(Ruleset.entropy)
       for (index, bit) in entropyBits.enumerated() {
@@ -35,6 +36,7 @@ enum MarkAll {
 
   static func remove(_ scope: ScopeMarks, _ batch: inout Batch) {
     batch.deleteRules(of: Ruleset.rest)
+    ExcludedRanges.remove(scope.exclusions, &batch)
     if scope.ipv6?.label != nil { batch.deleteChain(Ruleset.entropy) }
   }
 }

@@ -62,6 +62,8 @@ struct ReportedElement {
   /// The mark that it maps to, 0 where it maps to none.
   let mark: UInt32
   let usage: Usage?
+  /// What nft shows as its comment.
+  let comment: String?
 
   /// Calls the body with every element of an element message.
   static func forEach(in message: Message, _ body: (ReportedElement) -> Void) {
@@ -75,6 +77,7 @@ struct ReportedElement {
     var key: UnsafeRawBufferPointer?
     var mark: UInt32 = 0
     var usage: Usage?
+    var comment: String?
     for (type, value) in Attributes(element) {
       switch Int(type) {
       case Int(NFTA_SET_ELEM_KEY.rawValue):
@@ -85,6 +88,7 @@ struct ReportedElement {
         }
       case Int(NFTA_SET_ELEM_EXPR.rawValue):
         usage = Self.counter(value)
+      case Int(NFTA_SET_ELEM_USERDATA.rawValue): comment = Self.comment(value)
       default: break
       }
     }
@@ -92,6 +96,21 @@ struct ReportedElement {
     self.key = key
     self.mark = mark
     self.usage = usage
+    self.comment = comment
+  }
+
+  /// The comment among the entries of user data: type, length, value (libnftnl/udata.h).
+  private static func comment(_ notes: UnsafeRawBufferPointer) -> String? {
+    var place = 0
+    while place + 2 <= notes.count {
+      let (type, end) = (notes[place], place + 2 + Int(notes[place + 1]))
+      guard end <= notes.count else { return nil }
+      if UInt32(type) == NFTNL_UDATA_SET_ELEM_COMMENT.rawValue {
+        return UnsafeRawBufferPointer(rebasing: notes[(place + 2)..<end]).text
+      }
+      place = end
+    }
+    return nil
   }
 
   private static func counter(_ expression: UnsafeRawBufferPointer) -> Usage? {

@@ -41,18 +41,21 @@ public final class NFTPath: MarkingPath {
   ///   - families: mark only flows of these.
   ///   - flowLimit: of each address family; 0 leaves it to the memory.
   ///   - seed: random.
+  ///   - scope: as for `markAll`, from the beginning.
   ///   - flows: to be marked from the beginning.
   public init(
     interfaces: [String]? = nil, families: AddressFamilies = .all, flowLimit: UInt32 = 0, seed: UInt32,
-    table: TableName = .marker, flows: Flows = { _ in }
+    table: TableName = .marker, scope: ScopeMarks? = nil, flows: Flows = { _ in }
   ) throws(PathError) {
     try Self.check(interfaces ?? [])
+    let scope = try Self.wanted(scope, families)
     do { socket = try NFTSocket() } catch { throw PathError(.nft, Self.explain(error)) }
     self.interfaces = interfaces
     self.families = families
     self.flowLimit = flowLimit
     self.seed = seed
     self.table = table
+    self.scope = scope
     try install(flows)
   }
 
@@ -116,16 +119,24 @@ public final class NFTPath: MarkingPath {
   }
 
   public func markAll(_ marks: ScopeMarks?) throws(PathError) {
-    let wanted = marks.map { $0.of(families) }.flatMap { $0.ipv6 == nil && $0.ipv4 == nil ? nil : $0 }
+    let wanted = try Self.wanted(marks, families)
     guard wanted != scope else { return }
-    guard wanted?.ipv6?.headers == nil else {
-      throw PathError(.nft, "rules cannot insert extension headers; the tc path can")
-    }
     var batch = Batch(table)
     if let scope { MarkAll.remove(scope, &batch) }
     if let wanted { MarkAll.add(wanted, seed: seed, &batch) }
     do { try socket.commit(batch) } catch { throw PathError(.nft, Self.explain(error)) }
     scope = wanted
+  }
+
+  /// The part of a scope that is this path's; nil where nothing is left of it.
+  private static func wanted(
+    _ marks: ScopeMarks?, _ families: AddressFamilies
+  ) throws(PathError) -> ScopeMarks? {
+    guard let wanted = marks?.of(families), wanted.ipv6 != nil || wanted.ipv4 != nil else { return nil }
+    guard wanted.ipv6?.headers == nil else {
+      throw PathError(.nft, "rules cannot insert extension headers; the tc path can")
+    }
+    return wanted
   }
 
   /// Counts are of what the kernel sends down: a packet that is segmented later counts once, and its bytes have one
@@ -177,19 +188,24 @@ public final class NFTPath: MarkingPath {
   public func detach() throws(PathError) { try Self.remove(table, &socket) }
 
   /// Removes the table that an earlier process left; where there is none, nothing happens.
-  public static func clean(table: TableName = .marker) throws(PathError) {
+  ///
+  /// - Returns: whether there was one.
+  @discardableResult
+  public static func clean(table: TableName = .marker) throws(PathError) -> Bool {
     var socket: NFTSocket
     do { socket = try NFTSocket() } catch { throw PathError(.nft, explain(error)) }
-    try remove(table, &socket)
+    return try remove(table, &socket)
   }
 
-  private static func remove(_ table: TableName, _ socket: inout NFTSocket) throws(PathError) {
+  @discardableResult
+  private static func remove(_ table: TableName, _ socket: inout NFTSocket) throws(PathError) -> Bool {
     var batch = Batch(table)
     batch.deleteTable()
     do { try socket.commit(batch) } catch {
-      guard error.code != ENOENT else { return }
+      guard error.code != ENOENT else { return false }
       throw PathError(.nft, explain(error))
     }
+    return true
   }
 
   /// Reads the flows of the table that an earlier process left: their marks and counts. None where there is no such

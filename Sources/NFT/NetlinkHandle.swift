@@ -43,7 +43,9 @@ enum MessageType: UInt16, Sendable {
 public struct TableName: Hashable, Sendable, CustomStringConvertible {
   public let name: String
   public init(_ name: String) { self.name = name }
-  /// The one table that this program keeps on a host.
+  /// The one table with rules that this program keeps on a host.
   public static let marker = TableName("marker")
+  /// Where flows are kept for the next daemon on hosts without BPF. It has no rules.
+  public static let memory = TableName("marker_memory")
   public var description: String { "inet \(name)" }
 }

@@ -24,7 +24,22 @@ struct AttachmentList {
     entries.append(Entry(interface, attachment))
   }
 
+  /// Has all of them outlive the process.
+  ///
+  /// - Throws: the first failure; the others are kept.
+  func keep(at path: (UInt32) -> String) throws(BPFError) {
+    var failure: BPFError?
+    for entry in entries {
+      do throws(BPFError) { try entry.attachment.keep(at: path(entry.interface)) } catch {
+        failure = failure ?? error
+      }
+    }
+    if let failure { throw failure }
+  }
+
+  /// Takes an attachment away.
   mutating func remove(_ interface: UInt32) {
+    for entry in entries where entry.interface == interface { entry.attachment.withdraw() }
     entries.removeAll { $0.interface == interface }
   }
 }

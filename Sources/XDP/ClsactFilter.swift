@@ -13,6 +13,13 @@ struct ClsactFilter: ~Copyable {
   private let programID: UInt32
   /// Whether the qdisc was made here: then it goes with the filter if nobody else has come to use it.
   private let madeQdisc: Bool
+  private let life: MarkLife
+  private let standing = Standing()
+
+  private final class Standing {
+    /// The filter goes with this value, whatever becomes of others.
+    var isWithdrawn = false
+  }
 
   /// Our filter's handle, whatever its priority: "stag".
   private static let handle: UInt32 = 0x7374_6167
@@ -21,7 +28,8 @@ struct ClsactFilter: ~Copyable {
 
   /// - Throws: what the kernel said of the last thing tried.
   init(
-    program: Int32, programName: String, interface: Interface, _ direction: TCDirection = .egress
+    program: Int32, programName: String, interface: Interface, _ direction: TCDirection = .egress,
+    life: MarkLife = MarkLife()
   ) throws(SystemError) {
     var hook = Self.hook(interface, direction.point)
     let made = bpf_tc_hook_create(&hook)
@@ -50,6 +58,7 @@ struct ClsactFilter: ~Copyable {
         self.priority = priority
         programID = options.prog_id
         madeQdisc = made == 0
+        self.life = life
         return
       }
       // EINVAL, EEXIST: filters of another kind or protocol have this priority.
@@ -60,12 +69,29 @@ struct ClsactFilter: ~Copyable {
   }
 
   deinit {
+    if life.outlivesProcess, !standing.isWithdrawn { return }
     // Where the interface is gone, so is the filter; and one that has taken its place is not this one's to remove.
     guard isThere else { return }
     var hook = Self.hook(interface, direction.point)
     var options = Self.options(priority)
     _ = bpf_tc_detach(&hook, &options)
     if madeQdisc { Self.removeQdiscIfUnused(interface) }
+  }
+
+  /// Has the filter go with this value also where the others of its path stay.
+  func withdraw() { standing.isWithdrawn = true }
+
+  /// Removes the filters that earlier processes left on an interface. The qdisc stays: others may count on it.
+  ///
+  /// - Returns: how many there were.
+  static func removeLeft(on interface: Interface, programName: String) -> Int {
+    var hook = hook(interface, BPF_TC_EGRESS)
+    var removed = 0
+    for priority in priorities where occupant(&hook, priority) == programName {
+      var options = options(priority)
+      if bpf_tc_detach(&hook, &options) == 0 { removed += 1 }
+    }
+    return removed
   }
 
   private static func hook(_ interface: Interface, _ point: bpf_tc_attach_point) -> bpf_tc_hook {

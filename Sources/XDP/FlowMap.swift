@@ -15,6 +15,8 @@ struct FlowMap: ~Copyable {
   /// Batches came with 5.6, taking an entry while removing it with 5.14; what this kernel refused is not tried
   /// again.
   private var hasBatches = true
+  /// Flows whose sockets stamp their packets are left out of counts: what passed here is a part of them only.
+  var leavesOutReached = false
   private var hasTake = true
 
   /// - Parameter map: a descriptor that outlives this value.
@@ -27,6 +29,14 @@ struct FlowMap: ~Copyable {
   deinit {
     keys.deallocate()
     values.deallocate()
+  }
+
+  /// Whether a map has the layout that is read and written here.
+  static func isOne(_ map: Int32) -> Bool {
+    var info = bpf_map_info()
+    var size = UInt32(MemoryLayout<bpf_map_info>.size)
+    return bpf_obj_get_info_by_fd(map, &info, &size) == 0 && info.type == BPF_MAP_TYPE_HASH.rawValue
+      && info.key_size == MemoryLayout<marker_key>.size && info.value_size == MemoryLayout<marker_value>.size
   }
 
   /// Sets flows and their marks, at most `batchSize`.
@@ -51,6 +61,16 @@ struct FlowMap: ~Copyable {
     values[0].bytes = usage.bytes
     let status = bpf_map_update_elem(map, keys, values, UInt64(BPF_ANY))
     guard status == 0 else { throw SystemError("bpf_map_update_elem", "\(key)", code: -status) }
+  }
+
+  /// Sets a flow unless it is there; what is there stays with its counters.
+  mutating func add(_ key: FlowKey, _ mark: Mark) throws(SystemError) {
+    keys[0] = marker_key(key)
+    values[0] = marker_value(mark)
+    let status = bpf_map_update_elem(map, keys, values, UInt64(BPF_NOEXIST))
+    guard status == 0 || status == -EEXIST else {
+      throw SystemError("bpf_map_update_elem", "\(key)", code: -status)
+    }
   }
 
   private mutating func put(_ count: Int, _ refused: (Int, Int32) -> Void) {
@@ -111,8 +131,8 @@ struct FlowMap: ~Copyable {
     return value.usage
   }
 
-  /// Reports every flow's count.
-  mutating func readAll(_ body: (FlowKey, Usage) -> Void) throws(SystemError) {
+  /// Reports every flow and its count; nil for those that are left out of counts.
+  mutating func readAll(_ body: (FlowKey, Usage?) -> Void) throws(SystemError) {
     guard hasBatches else { return try readOneByOne(body) }
     // The token says where the next batch begins; for a hash map it is the number of a bucket.
     var token: UInt32 = 0
@@ -127,7 +147,7 @@ struct FlowMap: ~Copyable {
       switch status {
       case 0, -ENOENT:
         for place in 0..<Int(count) {
-          if let key = keys[place].flowKey { body(key, values[place].usage) }
+          if let key = keys[place].flowKey { body(key, usage(of: values[place])) }
         }
         if status != 0 { return }
       case -EINVAL, -notSupported, -ENOSPC:
@@ -140,7 +160,17 @@ struct FlowMap: ~Copyable {
     }
   }
 
-  private func readOneByOne(_ body: (FlowKey, Usage) -> Void) throws(SystemError) {
+  private func usage(of value: marker_value) -> Usage? {
+    leavesOutReached && SocketReach(value.reach) == .reached ? nil : value.usage
+  }
+
+  /// What the sock path's programs know of a flow's socket; nil where the flow is not there.
+  func reach(_ key: FlowKey) -> SocketReach? {
+    var (key, value) = (marker_key(key), marker_value())
+    return bpf_map_lookup_elem(map, &key, &value) == 0 ? SocketReach(value.reach) : nil
+  }
+
+  private func readOneByOne(_ body: (FlowKey, Usage?) -> Void) throws(SystemError) {
     var previous: marker_key?
     while true {
       var next = marker_key()
@@ -154,9 +184,28 @@ struct FlowMap: ~Copyable {
       guard status == 0 else { throw SystemError("bpf_map_get_next_key", code: -status) }
       var value = marker_value()
       status = bpf_map_lookup_elem(map, &next, &value)
-      if status == 0, let key = next.flowKey { body(key, value.usage) }
+      if status == 0, let key = next.flowKey { body(key, usage(of: value)) }
       previous = next
     }
+  }
+}
+
+/// What the sock path's programs know of a flow's socket.
+enum SocketReach {
+  /// It was not seen.
+  case unseen
+  /// Its packets leave stamped, from the next on.
+  case reached
+  /// It cannot be stamped.
+  case unreachable
+
+  init(_ reach: UInt8) {
+    self =
+      switch Int32(reach) {
+      case MARKER_REACHED: .reached
+      case MARKER_UNREACHABLE: .unreachable
+      default: .unseen
+      }
   }
 }
 

@@ -23,6 +23,9 @@ struct PortFilter: ~Copyable {
     return marker_port_bit(UInt32(littleEndian: ports))
   }
 
+  /// Whether a flow has the bit.
+  func isTaken(_ bit: UInt32) -> Bool { counts[Int(bit)] != 0 }
+
   /// Whether the bit is to be set.
   mutating func insert(_ bit: UInt32) -> Bool {
     // A count that is full stays so: the bit is then never cleared, which costs look-ups and no mark.

@@ -27,24 +27,33 @@ struct TCAttachment: ~Copyable {
     }
   }
 
-  /// - Parameter hook: nil tries tcx and falls back to clsact.
-  init(programs: TCPrograms, interface: Interface, hook: TCHook?) throws(BPFError) {
+  /// - Parameters:
+  ///   - hook: nil tries tcx and falls back to clsact.
+  ///   - pinned: the path of a pin from an earlier process to take over, where there is one.
+  ///   - life: whether the attachment stays when this value goes.
+  init(
+    programs: TCPrograms, interface: Interface, hook: TCHook?, pinned: String? = nil,
+    life: MarkLife = MarkLife()
+  ) throws(BPFError) {
     guard let header = interface.linkHeader else { throw .linkLayer(interface) }
     try self.init(
-      program: programs.program(for: header), name: TCPrograms.name(of: header), interface: interface, .egress,
-      hook: hook)
+      program: programs.program(for: header), name: TCPrograms.name(of: header), interface: interface,
+      .egress,
+      hook: hook, pinned: pinned, life: life)
   }
 
   /// - Parameters:
   ///   - program: a descriptor.
   ///   - name: by which a filter that a killed process left is known.
   init(
-    program: Int32, name: String, interface: Interface, _ direction: TCDirection, hook: TCHook?
+    program: Int32, name: String, interface: Interface, _ direction: TCDirection, hook: TCHook?,
+    pinned: String? = nil, life: MarkLife = MarkLife()
   ) throws(BPFError) {
     do throws(SystemError) {
       if hook != .clsact {
         do throws(SystemError) {
-          holder = .tcx(try TCXLink(program: program, interface: interface, direction))
+          holder = .tcx(
+            try TCXLink(program: program, interface: interface, direction, pinned: pinned, life: life))
           self.hook = .tcx
           return
         } catch {
@@ -53,10 +62,29 @@ struct TCAttachment: ~Copyable {
         }
       }
       holder = .clsact(
-        try ClsactFilter(program: program, programName: name, interface: interface, direction))
+        try ClsactFilter(program: program, programName: name, interface: interface, direction, life: life))
       self.hook = .clsact
     } catch {
       throw .attach(error)
+    }
+  }
+
+  /// Has the attachment go with this value also where the others of its path stay.
+  func withdraw() {
+    switch holder {
+    case .tcx(let link): link.withdraw()
+    case .clsact(let filter): filter.withdraw()
+    }
+  }
+
+  /// Has the attachment outlive the process, as a clsact filter does by itself.
+  ///
+  /// - Parameter path: where what there is to pin is pinned.
+  func keep(at path: String) throws(BPFError) {
+    switch holder {
+    case .tcx(let link):
+      do throws(SystemError) { try link.keep(at: path) } catch { throw .attach(error) }
+    case .clsact: break
     }
   }
 }

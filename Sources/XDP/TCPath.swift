@@ -8,15 +8,24 @@ public final class TCPath: MarkingPath {
   public let kind = PathKind.tc
   public var families = AddressFamilies.all
 
-  private let programs: TCPrograms
-  private let control: ControlBlock
+  let programs: TCPrograms
+  let control: ControlBlock
   private var map: FlowMap
   private var ports = PortFilter()
-  private var attachments = AttachmentList()
+  var attachments = AttachmentList()
+  /// Whether attachments stay when the path goes.
+  let life = MarkLife()
+  /// Where what outlives the process is pinned; nil for nowhere.
+  let pins: BPFFolder?
+  /// Attaching takes over what an earlier process has left.
+  private let adopts: Bool
   private let hook: TCHook?
   private var ipv6Flows = 0
   private var ipv4Flows = 0
   private var scope: ScopeMarks?
+  /// Programs at TCP's events enter flows into the table.
+  public var isWatched = false { didSet { updateActive() } }
+  private let excluded: NetworkMap
 
   /// Loads the programs; nothing is attached yet.
   ///
@@ -24,13 +33,24 @@ public final class TCPath: MarkingPath {
   ///   - maxFlows: the most flows that the kernel's table takes.
   ///   - hook: the only hook to use, nil for the best that the kernel has.
   ///   - insertsHeaders: whether marks with extension headers are to be had; these programs are larger.
-  public init(maxFlows: Int, hook: TCHook? = nil, insertsHeaders: Bool = false) throws(BPFError) {
+  ///   - pins: where `keepMarks` pins.
+  ///   - adopts: attaching swaps the programs of an earlier process for these, so that no packet passes between them;
+  ///     all flows have to be marked before. Else these programs run beside those of others.
+  public init(
+    maxFlows: Int, hook: TCHook? = nil, insertsHeaders: Bool = false, pins: BPFFolder? = nil,
+    adopts: Bool = false
+  ) throws(BPFError) {
+    self.pins = pins
+    self.adopts = adopts
+    // Until it is known that all is well: the marks that were there must not go with a start that fails.
+    life.outlivesProcess = adopts
     let programs = try TCPrograms(maxFlows: maxFlows, insertsHeaders: insertsHeaders)
     let flows = try programs.map("flows")
     let control = try ControlBlock(map: programs.map(".bss"))
     self.programs = programs
     self.control = control
     map = FlowMap(map: flows)
+    excluded = try NetworkMap(map: programs.map("excluded"))
     self.hook = hook
   }
 
@@ -45,7 +65,9 @@ public final class TCPath: MarkingPath {
   func attach(to interface: Interface, hook: TCHook?) throws(BPFError) -> TCHook {
     try programs.setMTU(interface.mtu, ofInterface: interface.index)
     if let hook = attachments.hook(on: interface.index) { return hook }
-    let attachment = try TCAttachment(programs: programs, interface: interface, hook: hook)
+    let pinned = adopts ? pins?.pin(Self.pin(ofLinkOn: interface.index)) : nil
+    let attachment = try TCAttachment(
+      programs: programs, interface: interface, hook: hook, pinned: pinned, life: life)
     let taken = attachment.hook
     attachments.append(attachment, interface.index)
     return taken
@@ -85,11 +107,31 @@ public final class TCPath: MarkingPath {
     if let mark = marks?.ipv6, !canCarry(mark) {
       throw PathError(.tc, "these programs do not insert extension headers")
     }
+    try exclude(marks?.exclusions ?? .none, from: scope?.exclusions ?? .none)
     scope = marks
     control.setScope(
       ipv6: marks?.ipv6.map { marker_value($0) } ?? marker_value(),
       ipv4: marks?.ipv4.map { marker_value($0) } ?? marker_value())
     updateActive()
+  }
+
+  /// Packets that were excluded and still are stay so meanwhile.
+  private func exclude(_ new: Exclusions, from old: Exclusions) throws(PathError) {
+    guard new != old else { return }
+    let (wanted, present) = (Set(new.networks), Set(old.networks))
+    do throws(SystemError) {
+      for network in wanted.subtracting(present) { try excluded.insert(network) }
+      for network in present.subtracting(wanted) { try excluded.remove(network) }
+    } catch {
+      // The old ones stay in force.
+      for network in wanted.subtracting(present) { try? excluded.remove(network) }
+      throw PathError(.tc, "cannot exclude networks from mark-all: \(error)")
+    }
+    control.setExcludedPorts(new.ports)
+    var excludes: Int32 = 0
+    if !new.networks.isEmpty { excludes |= MARKER_EXCLUDE_NETWORKS }
+    if !new.ports.isEmpty { excludes |= MARKER_EXCLUDE_PORTS }
+    control.excludes = UInt32(excludes)
   }
 
   public func apply(_ batch: inout ChangeBatch) {
@@ -106,10 +148,13 @@ public final class TCPath: MarkingPath {
         continue
       }
       switch batch.changes[index].action {
+      case .mark where batch.changes[index].isEntered:
+        confirm(index, &batch)
+        index += 1
       case .mark:
         var end = index + 1
         while end < batch.changes.count, end - index < FlowMap.batchSize, batch.changes[end].action == .mark,
-          canCarry(batch.changes[end].mark)
+          !batch.changes[end].isEntered, canCarry(batch.changes[end].mark)
         {
           end += 1
         }
@@ -145,8 +190,20 @@ public final class TCPath: MarkingPath {
   }
 
   public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {
+    try readTable { key, usage in
+      if let usage { body(key, usage) }
+    }
+  }
+
+  /// Reports every flow in the kernel's table, with the count of those that this path counts.
+  public func readTable(_ body: (FlowKey, Usage?) -> Void) throws(PathError) {
     do throws(SystemError) {
-      try map.readAll(body)
+      try map.readAll { key, usage in
+        // A program that enters a flow at the same moment may have written over the bit.
+        let bit = PortFilter.bit(of: key)
+        if isWatched, ports.isTaken(bit) { control.setPortBit(bit, true) }
+        body(key, usage)
+      }
     } catch {
       throw PathError(.tc, "cannot read the flows' counters: \(error)")
     }
@@ -157,7 +214,16 @@ public final class TCPath: MarkingPath {
     try programs.program(for: header)
   }
 
-  private func canCarry(_ mark: Mark) -> Bool { mark.headers == nil || programs.insertsHeaders }
+  /// What is known of a flow's socket; nil where the flow is not there.
+  func reach(of key: FlowKey) -> SocketReach? { map.reach(key) }
+
+  /// Whether this path marks what the sock path does not reach. It then counts no flow that that one does.
+  public var isComplement: Bool {
+    get { map.leavesOutReached }
+    set { map.leavesOutReached = newValue }
+  }
+
+  func canCarry(_ mark: Mark) -> Bool { mark.headers == nil || programs.insertsHeaders }
 
   private func mark(_ range: Range<Int>, _ batch: inout ChangeBatch) {
     let first = range.lowerBound
@@ -170,6 +236,16 @@ public final class TCPath: MarkingPath {
       batch.changes[first + refusal.place].failure = PathFailure(.tc, code: refusal.code)
     }
     for index in range where batch.changes[index].failure == nil { enter(batch.changes[index].key) }
+  }
+
+  /// Takes over a flow that a program at TCP's events entered; its counters go on.
+  private func confirm(_ index: Int, _ batch: inout ChangeBatch) {
+    do throws(SystemError) {
+      try map.add(batch.changes[index].key, batch.changes[index].mark)
+      enter(batch.changes[index].key)
+    } catch {
+      batch.changes[index].failure = PathFailure(.tc, code: error.code)
+    }
   }
 
   private func remark(_ index: Int, _ batch: inout ChangeBatch) {
@@ -186,8 +262,9 @@ public final class TCPath: MarkingPath {
     let key = batch.changes[index].key
     do throws(SystemError) {
       // A flow whose mark was refused is not there and has no share in the port filter.
+      let isElsewhere = isComplement && map.reach(key) == .reached
       guard let usage = try map.take(key) else { return }
-      batch.changes[index].usage = usage
+      if !isElsewhere { batch.changes[index].usage = usage }
       leave(key)
     } catch {
       batch.changes[index].failure = PathFailure(.tc, code: error.code)
@@ -196,7 +273,8 @@ public final class TCPath: MarkingPath {
 
   private func enter(_ key: FlowKey) {
     let bit = PortFilter.bit(of: key)
-    if ports.insert(bit) { control.setPortBit(bit, true) }
+    _ = ports.insert(bit)
+    control.setPortBit(bit, true)
     if key.isIPv4 { ipv4Flows += 1 } else { ipv6Flows += 1 }
   }
 
@@ -206,10 +284,29 @@ public final class TCPath: MarkingPath {
     if key.isIPv4 { ipv4Flows -= 1 } else { ipv6Flows -= 1 }
   }
 
+  /// The descriptors of the maps that programs at TCP's events share with this path.
+  func sharedMaps() throws(BPFError) -> [String: Int32] {
+    ["flows": try programs.map("flows"), ".bss": try programs.map(".bss")]
+  }
+
+  /// Removes a flow that a program at TCP's events entered and the table does not have.
+  public func forget(_ key: FlowKey) throws(PathError) {
+    do throws(SystemError) { _ = try map.take(key) } catch {
+      throw PathError(.tc, "cannot remove \(key): \(error)")
+    }
+    closePorts(of: key)
+  }
+
+  /// Takes note that such a program removed a flow itself.
+  public func closePorts(of key: FlowKey) {
+    let bit = PortFilter.bit(of: key)
+    if !ports.isTaken(bit) { control.setPortBit(bit, false) }
+  }
+
   private func updateActive() {
     var active: Int32 = 0
-    if ipv6Flows > 0 { active |= MARKER_FLOWS_IPV6 }
-    if ipv4Flows > 0 { active |= MARKER_FLOWS_IPV4 }
+    if ipv6Flows > 0 || isWatched { active |= MARKER_FLOWS_IPV6 }
+    if ipv4Flows > 0 || isWatched { active |= MARKER_FLOWS_IPV4 }
     if scope?.ipv6 != nil { active |= MARKER_ALL_IPV6 }
     if scope?.ipv4 != nil { active |= MARKER_ALL_IPV4 }
     control.active = UInt32(active)

@@ -19,7 +19,7 @@ final class TCPrograms {
 
   init(maxFlows: Int, insertsHeaders: Bool) throws(BPFError) {
     code = insertsHeaders ? .headers : .marker
-    shared = ["flows", "fragments", ".bss"] + (insertsHeaders ? ["mtus"] : [])
+    shared = ["flows", "fragments", "excluded", ".bss"] + (insertsHeaders ? ["mtus"] : [])
     let object = try BPFObject(
       code, program: Self.name(of: .ethernet), mapSizes: ["flows": UInt32(maxFlows)])
     mtus = insertsHeaders ? try object.map("mtus") : nil

@@ -1,11 +1,23 @@
+internal import CBPF
 internal import CLinux
 internal import Glibc
 internal import Linux
 
-/// A program at the head of one of an interface's tcx chains (kernel 6.6 and later). It leaves with the descriptor:
-/// when this value goes, and when the process dies.
+/// A program at the head of one of an interface's tcx chains (kernel 6.6 and later).
+///
+/// It leaves with its descriptors: when this value goes, and when the process dies. Pinned it stays, and the next process
+/// swaps its own program in without a packet between.
 struct TCXLink: ~Copyable {
   private let descriptor: Descriptor
+  private let pin = Pin()
+  private let life: MarkLife
+
+  private final class Pin {
+    /// Where the link is pinned; nil for nowhere.
+    var path: String?
+    /// The link goes with this value, whatever becomes of others.
+    var isWithdrawn = false
+  }
 
   /// The part of `union bpf_attr` that BPF_LINK_CREATE reads (<linux/bpf.h> of 6.6; Debian 12's has no tcx yet, and
   /// its libbpf no way to ask for a place in the chain).
@@ -23,8 +35,18 @@ struct TCXLink: ~Copyable {
   private static let tcxEgress: UInt32 = 47  // BPF_TCX_EGRESS
   private static let before: UInt32 = 1 << 3  // BPF_F_BEFORE; with nothing to be before: the head
 
+  /// - Parameter pinned: the path of a pin from an earlier process to take over; nil makes a link beside all others.
   /// - Throws: EINVAL where the kernel has no tcx.
-  init(program: Int32, interface: Interface, _ direction: TCDirection = .egress) throws(SystemError) {
+  init(
+    program: Int32, interface: Interface, _ direction: TCDirection = .egress,
+    pinned: String? = nil, life: MarkLife = MarkLife()
+  ) throws(SystemError) {
+    self.life = life
+    if let pinned, let left = try Self.takeOver(pinned, program, interface) {
+      descriptor = Descriptor(owning: left)
+      pin.path = pinned
+      return
+    }
     var attributes = LinkCreate(
       program: UInt32(program), interface: interface.index,
       attachType: direction == .ingress ? Self.tcxIngress : Self.tcxEgress, flags: Self.before)
@@ -32,4 +54,72 @@ struct TCXLink: ~Copyable {
       clinux_bpf(Self.linkCreate, &attributes, UInt32(MemoryLayout<LinkCreate>.size))
     }
   }
+
+  deinit {
+    if let path = pin.path, pin.isWithdrawn || !life.outlivesProcess { unlink(path) }
+  }
+
+  /// Has the link outlive the process.
+  func keep(at path: String) throws(SystemError) {
+    guard pin.path == nil else { return }
+    unlink(path)
+    let status = bpf_obj_pin(descriptor.raw, path)
+    guard status == 0 else { throw SystemError("bpf_obj_pin", path, code: -status) }
+    pin.path = path
+  }
+
+  /// Has the link go with this value also where the others of its path stay.
+  func withdraw() { pin.isWithdrawn = true }
+
+  /// Swaps the program of a pinned link.
+  ///
+  /// - Returns: its descriptor; nil where there is no pin, or its interface has gone, and with it all that it did.
+  private static func takeOver(
+    _ path: String, _ program: Int32, _ interface: Interface
+  ) throws(SystemError) -> Int32? {
+    let fd = bpf_obj_get(path)
+    guard fd >= 0 else {
+      guard fd == -ENOENT else { throw SystemError("bpf_obj_get", path, code: -fd) }
+      return nil
+    }
+    let link = Descriptor(owning: fd)
+    guard interfaceIndex(ofLink: link.raw) == interface.index else {
+      unlink(path)
+      return nil
+    }
+    let status = bpf_link_update(link.raw, program, nil)
+    guard status == 0 else { throw SystemError("bpf_link_update", interface.name, code: -status) }
+    return link.take()
+  }
+
+  /// The interface that a tcx link is attached to; 0 where it has gone; nil for what is no tcx link.
+  static func interfaceIndex(ofLink fd: Int32) -> UInt32? {
+    var info = LinkInfo()
+    let status = withUnsafeMutableBytes(of: &info) { bytes in
+      var attributes = GetInfo(
+        descriptor: UInt32(fd), length: UInt32(bytes.count), info: UInt64(UInt(bitPattern: bytes.baseAddress))
+      )
+      return clinux_bpf(Self.getInfo, &attributes, UInt32(MemoryLayout<GetInfo>.size))
+    }
+    return status == 0 && info.type == Self.tcxType ? info.interface : nil
+  }
+
+  /// The part of `union bpf_attr` that BPF_OBJ_GET_INFO_BY_FD reads.
+  private struct GetInfo {
+    var descriptor: UInt32
+    var length: UInt32
+    var info: UInt64
+  }
+  private static let getInfo: Int32 = 15  // BPF_OBJ_GET_INFO_BY_FD
+
+  /// `struct bpf_link_info` as far as it says where a tcx link is (<linux/bpf.h> of 6.6).
+  private struct LinkInfo {
+    var type: UInt32 = 0
+    var id: UInt32 = 0
+    var program: UInt32 = 0
+    var padding: UInt32 = 0
+    var interface: UInt32 = 0
+    var attachType: UInt32 = 0
+  }
+  private static let tcxType: UInt32 = 11  // BPF_LINK_TYPE_TCX
 }

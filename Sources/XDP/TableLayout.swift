@@ -21,6 +21,14 @@ extension marker_key {
   }
 }
 
+extension marker_network {
+  init(_ network: Network) {
+    self.init()
+    bits = UInt32(network.address.isIPv4 ? network.length + 96 : network.length)
+    withUnsafeMutableBytes(of: &address) { $0.store(network.address) }
+  }
+}
+
 extension marker_value {
   init(_ mark: Mark) {
     self.init()
@@ -45,14 +53,14 @@ extension marker_value {
 }
 
 extension UnsafeMutableRawBufferPointer {
-  fileprivate func store(_ address: Address) {
+  func store(_ address: Address) {
     storeBytes(of: address.high.bigEndian, as: UInt64.self)
     storeBytes(of: address.low.bigEndian, toByteOffset: 8, as: UInt64.self)
   }
 }
 
 extension UnsafeRawBufferPointer {
-  fileprivate func loadAddress() -> Address {
+  func loadAddress() -> Address {
     Address(
       high: UInt64(bigEndian: loadUnaligned(as: UInt64.self)),
       low: UInt64(bigEndian: loadUnaligned(fromByteOffset: 8, as: UInt64.self)))

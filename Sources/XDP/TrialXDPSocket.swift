@@ -1,3 +1,5 @@
+// CBPF: of the several copies of <bits/socket_type.h> the one that Swift takes may be in its module.
+internal import CBPF
 internal import CLinux
 internal import Glibc
 internal import Linux

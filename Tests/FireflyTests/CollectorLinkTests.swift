@@ -92,7 +92,7 @@ struct CollectorLinkTests {
     var burst = Burst()
     for flow in EmitterTests.flows(6) {
       try encoder.encode(flow, application: "a", at: now)
-      burst.append(encoder, Burst.Ends(local: .unspecified, remote: .unspecified))
+      burst.append(encoder, .none, experiment: 2)
     }
     let messages = burst.messages(.bare)
     #expect(state.offer(messages, 3, at: .now()).isDone)

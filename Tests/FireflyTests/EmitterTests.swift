@@ -103,7 +103,7 @@ struct EmitterTests {
   @Test(arguments: [true, false])
   func remoteEnds(ipv4: Bool) throws {
     let receiver = try Receiver(ipv4: ipv4)
-    let emitter = try Self.emitter([], remoteEnds: .init(port: receiver.port))
+    let emitter = try Self.emitter([], remoteEnds: .init(port: receiver.port, includesPrivate: true))
     let flows = Self.flows(100, to: endpoint(ipv4 ? "127.0.0.1" : "::1", 1094))
     emitter.send(flows, at: now)
     let datagrams = receiver.receive(count: 100)
@@ -117,7 +117,7 @@ struct EmitterTests {
     let (ipv4, ipv6) = try Receiver.pair()
     let emitter = try Self.emitter(
       [Collector(host: "127.0.0.1", port: collector.port)],
-      remoteEnds: .init(port: ipv4.port, format: .bare))
+      remoteEnds: .init(port: ipv4.port, format: .bare, includesPrivate: true))
     var mixed: ContiguousArray<Announcement> = []
     for (four, six) in zip(
       Self.flows(100, to: endpoint("127.0.0.1", 1094)), Self.flows(100, to: endpoint("::1", 1094)))
@@ -133,12 +133,77 @@ struct EmitterTests {
   }
 
   @Test func someRemoteEndsGetNone() throws {
-    let emitter = try Self.emitter([], remoteEnds: .init(port: 9))
+    let emitter = try Self.emitter([], remoteEnds: .init(port: 9, includesPrivate: true))
     let addresses = ["fe80::1", "ff02::1", "::", "0.0.0.0", "224.0.0.1", "255.255.255.255"]
     for address in addresses { emitter.send(Self.flows(1, to: endpoint(address, 1)), at: now) }
     let statistics = emitter.statistics
     #expect(statistics.skippedRemoteEnds == UInt64(addresses.count))
     #expect(statistics.remoteEnds == Emitter.Statistics.Destination())
+  }
+
+  /// Counted, and told of once.
+  @Test func privateRemoteEndsGetNoneByDefault() throws {
+    let receiver = try Receiver()
+    let events = Mutex<[Emitter.Event]>([])
+    let emitter = try Self.emitter(
+      [Collector(host: "127.0.0.1", port: receiver.port)], remoteEnds: .init(port: 9)
+    ) { event in events.withLock { $0.append(event) } }
+    for address in ["10.1.2.3", "127.0.0.1", "fd00::1", "100.64.0.1"] {
+      emitter.send(Self.flows(1, to: endpoint(address, 1)), at: now)
+    }
+    let statistics = emitter.statistics
+    #expect(statistics.privateRemoteEnds == 4 && statistics.skippedRemoteEnds == 0)
+    #expect(statistics.remoteEnds == Emitter.Statistics.Destination())
+    #expect(receiver.receive(count: 4).count == 4, "collectors are told all the same")
+    #expect(events.withLock { $0 } == [.privateRemoteEnd(try #require(Address("10.1.2.3")))])
+  }
+
+  /// Each collector gets its own, in bursts and one by one, in either format.
+  @Test func collectorsOfSomeExperiments() throws {
+    let receivers = try (0..<4).map { _ in try Receiver() }
+    let emitter = try Self.emitter([
+      Collector(host: "127.0.0.1", port: receivers[0].port),
+      Collector(host: "127.0.0.1", port: receivers[1].port, experiments: [3, 2]),
+      Collector(host: "127.0.0.1", port: receivers[2].port, format: .bare, experiments: [16]),
+      Collector(host: "127.0.0.1", port: receivers[3].port, experiments: [511]),
+    ])
+    var flows: ContiguousArray<Announcement> = []
+    for number in 1...150 as ClosedRange<UInt16> {
+      let key = FlowKey(
+        local: Endpoint(ipv6Key.local.address, number), remote: ipv6Key.remote, transport: .tcp)
+      flows.append(
+        Announcement(
+          .start, key, .outbound, try SciTag(experiment: [2, 3, 16][Int(number % 3)], activity: 1),
+          start: started))
+    }
+    emitter.send(flows, at: now)
+    emitter.send([flows[0]], at: now)
+    #expect(Self.ports(receivers[0].receive(count: 151)) == Array(1...150) + [1])
+    let some = receivers[1].receive(count: 101)
+    #expect(Self.ports(some) == (1...150).filter { $0 % 3 != 2 } + [1])
+    #expect(some.allSatisfy { $0.hasPrefix("<134>") })
+    let bare = receivers[2].receive(count: 50)
+    #expect(Self.ports(bare) == (1...150).filter { $0 % 3 == 2 } && bare.allSatisfy { $0.hasPrefix("{") })
+    #expect(receivers[3].receive(milliseconds: 50) == nil)
+    #expect(emitter.statistics.collectors.map(\.destination.sent) == [151, 101, 50, 0])
+  }
+
+  @Test func relayedFirefliesOfSomeExperiments() throws {
+    let receivers = try [Receiver(), Receiver()]
+    let emitter = try Self.emitter([
+      Collector(host: "127.0.0.1", port: receivers[0].port, format: .bare),
+      Collector(host: "127.0.0.1", port: receivers[1].port, format: .bare, experiments: [2]),
+    ])
+    var batch = RelayBatch()
+    for number in 0..<100 as Range<UInt16> {
+      let json = Array("{\"n\":\(number)}".utf8)
+      batch.append(
+        json.span, json: 0..<json.count, from: endpoint("192.0.2.9", 5), experiment: number % 2 == 0 ? 2 : 3)
+    }
+    emitter.relay(batch, at: now)
+    #expect(receivers[0].receive(count: 100) == (0..<100).map { "{\"n\":\($0)}" })
+    #expect(receivers[1].receive(count: 50) == (0..<50).map { "{\"n\":\($0 * 2)}" })
+    #expect(receivers[1].receive(milliseconds: 20) == nil)
   }
 
   @Test func whatNoFireflyCanTellIsCounted() throws {

@@ -69,6 +69,52 @@ struct EnrichmentTests {
     #expect(try !netlink(.compatible, longInfo).contains(#""sndbuf_limited""#))
   }
 
+  private func objects(
+    _ skOps: SkOps, from origin: Origin = .socketWatch, _ state: FlowEvent.State = .end,
+    info: TCPInfo = shortInfo,
+    application: String = "a"
+  ) throws -> (text: String, netlink: JSON?, skOps: JSON?) {
+    var announcement = Announcement(state, ipv6Key, .outbound, tag, from: origin, start: started)
+    announcement.report = TCPReport(info)
+    var encoder = FireflyEncoder(host: "h")
+    try encoder.encode(
+      announcement, application: application, enrichment: .lean, skOps: skOps, at: now)
+    let firefly = encoder.withBytes(as: .bare) { text($0) }
+    let json = try JSON(firefly)
+    return (firefly, json["netlink"], json["skOps"])
+  }
+
+  /// For flows that the socket watch found, and no others; never at a start.
+  @Test func skOps() throws {
+    let plain = try objects(.none)
+    #expect(plain.netlink != nil && plain.skOps == nil)
+    let both = try objects(.besides)
+    #expect(
+      both.netlink?["tcpInfo"]?["rtt"]?.integer == 12288 && both.skOps?["tcpInfo"]?["rtt"]?.integer == 12288
+    )
+    #expect(both.skOps?["cong"]?["algorithm"]?.string == "cubic")
+    let alone = try objects(.instead)
+    #expect(alone.netlink == nil && alone.skOps?["tcpInfo"]?["rtt"]?.integer == 12288)
+    for origin in Origin.allCases where origin != .socketWatch {
+      let other = try objects(.instead, from: origin)
+      #expect(other.netlink != nil && other.skOps == nil, "\(origin)")
+    }
+    #expect(try objects(.besides, .start).skOps == nil)
+  }
+
+  /// Of two objects the second gives way first, each as a whole.
+  @Test func twoObjectsAndTheLimit() throws {
+    var forms: [String] = []
+    for length in 0..<900 {
+      let (text, netlink, skOps) = try objects(
+        .besides, info: longInfo, application: String(repeating: "a", count: length))
+      #expect(text.utf8.count <= FireflyEncoder.maximumSize)
+      let form = (netlink == nil ? "" : "n") + (skOps == nil ? "" : "s")
+      if forms.last != form { forms.append(form) }
+    }
+    #expect(forms == ["ns", "n", ""])
+  }
+
   @Test func anOddNameOfACongestionControl() throws {
     let name = Array(#"a"b"#.utf8)
     let odd = [UInt8](repeating: 0, count: 232).withUnsafeBytes { info in

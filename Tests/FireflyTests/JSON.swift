@@ -36,6 +36,10 @@ enum JSON: Equatable {
     if case .object(let members) = self { members[key] } else { nil }
   }
 
+  var integer: Int? {
+    if case .integer(let number) = self { NSDecimalNumber(decimal: number).intValue } else { nil }
+  }
+
   var string: String? {
     if case .string(let text) = self { text } else { nil }
   }

@@ -76,6 +76,29 @@ private struct Bench: ~Copyable {
     #expect(bench.batch.announcements.count == 1)
   }
 
+  /// Silence is no end where the socket is there; where it is not any more, it is.
+  @Test(arguments: [false, true]) func aFlowWithALiveSocketDoesNotAge(counted: Bool) {
+    var bench = Bench()
+    bench.apply(.start)
+    bench.apply(.start, key(40001))
+    let day: Int64 = 86_400
+    for key in [key(), key(40001)] where counted {
+      bench.table.note(Usage(packets: 1, bytes: 100), of: key, at: moment(1))
+    }
+    _ = bench.dump(1, [key(), key(40001)], at: 2)
+    _ = bench.dump(2, [key()], at: 3)
+    bench.batch.removeAll()
+    bench.table.age(at: moment(2 * day), into: &bench.batch)
+    #expect(bench.batch.announcements.map(\.key) == [key(40001)])
+    // A dump that goes on has it before it is complete.
+    bench.table.note(nil, ofSocket: key(), dump: 3, at: moment(2 * day))
+    bench.table.age(at: moment(2 * day), into: &bench.batch)
+    #expect(bench.table.count == 1)
+    _ = bench.dump(4, [], at: 2 * day + 1)
+    bench.table.age(at: moment(4 * day), into: &bench.batch)
+    #expect(bench.table.count == 0)
+  }
+
   @Test func whatADumpMissesThatAnotherHad() {
     var bench = Bench()
     for port in [1, 2, 3] as [UInt16] { bench.apply(.start, key(port)) }

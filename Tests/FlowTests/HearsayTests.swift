@@ -89,7 +89,8 @@ private let zero = Moment(
   private let inside = Endpoint(Address(high: 0x2001_0db8 << 32, low: 7), 1094)
   private let other = Endpoint(Address(high: 0x2001_0db9 << 32, low: 9), 40000)
 
-  private func apply(_ source: Endpoint, _ destination: Endpoint, _ networks: [Network]) -> FlowTable.Outcome {
+  private func apply(_ source: Endpoint, _ destination: Endpoint, _ networks: [Network]) -> FlowTable.Outcome
+  {
     var table = FlowTable(policy: .label(.kernel), seed: 1)
     table.networks = networks
     var batch = ChangeBatch()

@@ -29,6 +29,19 @@ import Testing
     }
   }
 
+  @Test(arguments: [
+    ("10.0.0.0", "9.255.255.255"), ("10.255.255.255", "11.0.0.0"), ("172.16.0.1", "172.15.0.1"),
+    ("172.31.255.1", "172.32.0.1"), ("192.168.7.1", "192.169.7.1"), ("100.64.0.1", "100.63.255.255"),
+    ("100.127.255.1", "100.128.0.1"), ("169.254.1.1", "169.253.1.1"), ("127.0.0.1", "128.0.0.1"),
+    ("fc00::1", "fbff::1"), ("fdff::1", "fe00::1"), ("fe80::1", "fe7f::1"), ("fec0::1", "ff0e::1"),
+    ("::1", "::2"),
+    ("::ffff:10.0.0.1", "2001:db8::1"), ("10.1.2.3", "192.0.2.1"), ("10.1.2.3", "198.51.100.1"),
+    ("10.1.2.3", "203.0.113.1"), ("10.1.2.3", "2a00::a00:1"),
+  ])
+  func privateAndPublic(inside: String, outside: String) throws {
+    #expect(try #require(Address(inside)).isPrivate && !#require(Address(outside)).isPrivate)
+  }
+
   @Test func loopback() throws {
     #expect(try #require(Address("127.8.9.1")).isLoopback && #require(Address("::1")).isLoopback)
     #expect(try !#require(Address("::2")).isLoopback && !#require(Address("128.0.0.1")).isLoopback)

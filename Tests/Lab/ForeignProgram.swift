@@ -35,6 +35,25 @@ public final class ForeignProgram: Sendable {
     statistics = try Descriptor("bpf_enable_stats") { bpf_enable_stats(BPF_STATS_RUN_TIME) }
   }
 
+  /// One at TCP's events, which says "go on" and does nothing.
+  public init(atEvents: Void) throws(SystemError) {
+    let program = [instruction(0xb7, 0, 1), instruction(0x95, 0, 0)]
+    descriptor = try Descriptor("bpf_prog_load") {
+      program.withUnsafeBufferPointer {
+        bpf_prog_load(BPF_PROG_TYPE_SOCK_OPS, "foreign", "GPL", $0.baseAddress, $0.count, nil)
+      }
+    }
+    statistics = try Descriptor("bpf_enable_stats") { bpf_enable_stats(BPF_STATS_RUN_TIME) }
+  }
+
+  /// Attaches to TCP's events of a control group, behind those that are there; it leaves with the descriptor.
+  public func attach(toGroup folder: String) throws(SystemError) -> Descriptor {
+    let group = try Descriptor("open", folder) { open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+    return try Descriptor("bpf_link_create", folder) {
+      bpf_link_create(descriptor.raw, group.raw, BPF_CGROUP_SOCK_OPS, nil)
+    }
+  }
+
   public var runs: UInt64 {
     get throws(SystemError) {
       var info = bpf_prog_info()

@@ -45,14 +45,16 @@ public final class InlineLab: TwoEnds, Sendable {
       """)
     if bridged {
       try box.shell(
-        "ip link add br0 mtu \(mtu) type bridge && ip link set in0 master br0 && ip link set out0 master br0 && ip link set br0 up")
+        "ip link add br0 mtu \(mtu) type bridge && ip link set in0 master br0 && ip link set out0 master br0 && ip link set br0 up"
+      )
     }
     if isWire { try box.shell("ethtool -K out0 tx off tso off gso off >/dev/null") }
     for (namespace, device, six, four) in [
       (near, "app0", VethPair.near6, VethPair.near4), (far, "rem0", VethPair.far6, VethPair.far4),
     ] {
       try namespace.shell(
-        "ip addr add \(six)/64 dev \(device) nodad && ip addr add \(four)/24 dev \(device) && ip link set \(device) up")
+        "ip addr add \(six)/64 dev \(device) nodad && ip addr add \(four)/24 dev \(device) && ip link set \(device) up"
+      )
     }
     inhabitant = try near.run { () throws(SystemError) in try startShell("exec sleep 600") }
     guard bridged else { return }

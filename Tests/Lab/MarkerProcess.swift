@@ -23,7 +23,8 @@ public final class MarkerProcess: Sendable {
   ///
   /// - Parameters:
   ///   - arguments: `PIPE` in them stands for a path in its folder, `CONFIG` for that of its configuration,
-  ///     `API` for that of a socket. Without `--api` none is served: the usual addresses are one host's.
+  ///     `API` for that of a socket. Without `--api` none is served: the usual addresses are one host's. Without
+  ///     `--cgroup` it sets the sockets of this process's own group. Marks go with it, unless `KEEP` is in them.
   ///   - configuration: the contents of that file, in which `PIPE` stands for the same.
   ///   - wrapper: starts it with less than this process has; `MARKER` in it stands for the daemon. Must become it.
   /// - Throws: with its log, where it ends or does not get ready in ten seconds.
@@ -37,8 +38,11 @@ public final class MarkerProcess: Sendable {
     let arguments =
       arguments.replacing("PIPE", with: "\(folder)/pipe").replacing(
         "CONFIG", with: "\(folder)/marker.yaml"
-      ).replacing("API", with: "\(folder)/api")
+      ).replacing("API", with: "\(folder)/api").replacing("KEEP", with: "")
       + (arguments.contains("--api") || !arguments.contains("--") ? "" : " --api none")
+      + (arguments.contains("KEEP") || !arguments.contains("--") ? "" : " --clean")
+      + ("\(arguments) \(configuration ?? "")".contains("cgroup") || !arguments.contains("--")
+        ? "" : " --cgroup \(ProcessGroup.folder)")
     let daemon = "\(Self.binary) \(arguments)"
     let command = "exec \(wrapper.replacing("MARKER", with: daemon)) 2>\(folder)/log"
     pid = try namespace.run { () throws(SystemError) in try startShell(command) }
@@ -120,8 +124,8 @@ public final class MarkerProcess: Sendable {
   }
 
   /// Waits until the log has a text, at most five seconds.
-  public func waitForLog(_ text: String) -> Bool {
-    for _ in 0..<500 {
+  public func waitForLog(_ text: String, seconds: Int = 5) -> Bool {
+    for _ in 0..<seconds * 100 {
       if log.contains(text) { return true }
       usleep(10_000)
     }

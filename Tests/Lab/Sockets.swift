@@ -80,6 +80,16 @@ public final class LabSocket: Sendable {
     return Array(buffer[..<count])
   }
 
+  /// The value of a socket option that is a C int.
+  public func get(_ level: Int32, _ option: Int32) throws(SystemError) -> Int32 {
+    var value: Int32 = 0
+    var size = socklen_t(MemoryLayout<Int32>.size)
+    try system("getsockopt", "\(level)/\(option)") {
+      getsockopt(descriptor.raw, level, option, &value, &size)
+    }
+    return value
+  }
+
   /// A socket option that is a C int.
   public func set(_ level: Int32, _ option: Int32, _ value: Int32) throws(SystemError) {
     var value = value

@@ -20,6 +20,7 @@ public final class VethPair: Sendable {
   ///   - offloads: whether the near end hands super-packets and partial checksums to the far one. Without,
   ///     the far side sees what a wire would carry.
   public init(mtu: Int = 1500, offloads: Bool = false) throws(SystemError) {
+    _ = ProcessGroup.folder
     near = try NetworkNamespace()
     far = try NetworkNamespace()
     for namespace in [near, far] {

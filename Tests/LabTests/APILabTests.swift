@@ -50,7 +50,9 @@ import Testing
       #expect(try label(pair, flow) == 0x30038)
       let id =
         "udp,\(flow.key.local.address),\(flow.key.local.port),\(flow.key.remote.address),\(flow.key.remote.port)"
-      let found = try ask(pair, "\(by)/v1/flows/\(id)")
+      // As clients write it that encode what they need not.
+      let encoded = id.replacing(",", with: "%2C").replacing(":", with: "%3a")
+      let found = try ask(pair, "\(by)/v1/flows/\(encoded)")
       #expect(found.status == "200" && found.body.contains("\"id\":\"\(id)\""), "\(found)")
       #expect(try ask(pair, "-d '\(body(flow))' \(by)/v1/flows/end").status == "200")
       #expect(try label(pair, flow) == before)
@@ -59,6 +61,42 @@ import Testing
     }
     #expect(marker.stop() == 0)
     #expect(access(marker.api, F_OK) != 0, "its socket goes with it")
+  }
+
+  /// A client on another host that asks too often is told so; this host's own are not, and neither is another.
+  @Test func requestsOfOtherHostsAreLimited() throws {
+    let pair = try VethPair()
+    try pair.far.shell("ip addr add 192.0.2.9/24 dev far0")
+    let marker = try MarkerProcess(
+      "--config CONFIG --api API --api 192.0.2.1:7777 --api 127.0.0.1:7777",
+      configuration: """
+        interfaces: [near0]
+        pipes: [PIPE]
+        fireflies: {remoteEnds: false}
+        api: {allow: [192.0.2.0/24], rate: 5}
+        """, in: pair.near)
+    func answers(_ namespace: NetworkNamespace, _ arguments: String) throws -> [String] {
+      try namespace.shell(
+        "curl -s -m 10 -o /dev/null -w '%{http_code} %header{retry-after}\\n' \(arguments)/v1/status?[1-60]"
+      ).split(separator: "\n").map(String.init)
+    }
+    let remote = try answers(pair.far, "--interface 192.0.2.2 'http://192.0.2.1:7777'")
+    let allowed = remote.filter { $0.hasPrefix("200") }.count
+    #expect(remote.count == 60 && allowed >= 5 && allowed < 60, "\(remote) \(marker.log)")
+    #expect(remote.count { $0 == "429 1" } == 60 - allowed)
+    let other = try pair.far.shell("curl -s -m 10 --interface 192.0.2.9 http://192.0.2.1:7777/v1/health")
+    #expect(other.contains("healthy"), "\(other)")
+    for local in ["--unix-socket \(marker.api) 'http://localhost'", "'http://127.0.0.1:7777'"] {
+      #expect(try answers(pair.near, local).allSatisfy { $0.hasPrefix("200") })
+    }
+    // The next second has its own.
+    var answer = ""
+    for _ in 0..<50 where !answer.contains("healthy") {
+      usleep(100_000)
+      answer = try pair.far.shell("curl -s -m 10 --interface 192.0.2.2 http://192.0.2.1:7777/v1/health")
+    }
+    #expect(answer.contains("healthy"))
+    #expect(marker.stop() == 0)
   }
 
   @Test func flowdGosBodies() throws {
@@ -185,9 +223,10 @@ import Testing
     let marker = try start("--strategy auto", pair)
     let url = "http://127.0.0.1:7777/v1"
     let status = try ask(pair, "\(url)/status").body
-    #expect(
-      status.contains("\"interfaces\":[\"near0\"]")
-        && status.contains("{\"path\":\"tc\",\"families\":[\"ipv6\"]}"))
+    #expect(status.contains("\"interfaces\":[\"near0\"]"), "\(status)")
+    for path in ["sock", "tc"] {
+      #expect(status.contains("{\"path\":\"\(path)\",\"families\":[\"ipv6\",\"ipv4\"]}"), "\(status)")
+    }
     #expect(try ask(pair, "\(url)/health") == ("200", "{\"healthy\":true,\"problems\":[]}"))
     #expect(try ask(pair, "\(url)/registry").body.contains("\"number\":14,\"name\":\"Analysis Input\""))
     let document = try ask(pair, "\(url)/openapi.json | tee \(marker.folder)/openapi >/dev/null; echo")
@@ -242,24 +281,31 @@ import Testing
       try pair.near.shell("\(command) start \(ends) cms 'Analysis Input' --api \(marker.api)").contains(
         "started"))
     #expect(try label(pair, flow) == 0x30038)
-    #expect(try pair.near.shell("\(command) list --api 127.0.0.1:7777").contains("\"total\":1"))
+    let listed = try pair.near.shell("\(command) list --api 127.0.0.1:7777")
+    #expect(listed.hasPrefix("{\"id\":\"udp,") && listed.split(separator: "\n").count == 1, "\(listed)")
+    #expect(try pair.near.shell("\(command) list --experiment 2 --api \(marker.api)") == "")
+    let none = #expect(throws: SystemError.self) {
+      try pair.near.shell("\(command) list --limit 0 --api \(marker.api)")
+    }
+    #expect(none?.description.contains("--limit is at least 1, not 0") == true)
     #expect(try pair.near.shell("\(command) end \(ends) 3 14 --api \(marker.api)").contains("ended"))
     let error = #expect(throws: SystemError.self) {
       try pair.near.shell("\(command) end \(ends) 3 14 --api \(marker.api)")
     }
     #expect(error?.description.contains("no such flow") == true)
     #expect(marker.stop() == 0)
-    let none = #expect(throws: SystemError.self) {
+    let unheard = #expect(throws: SystemError.self) {
       try pair.near.shell("\(command) list --api \(marker.api)")
     }
-    #expect(none?.description.contains("no answer, is the daemon running?") == true)
+    #expect(unheard?.description.contains("no answer, is the daemon running?") == true)
   }
 
   @Test func aSocketThatWasLeftIsTakenOverAndOneInUseIsNot() throws {
     let pair = try VethPair()
     let marker = try start("", pair)
     let second = #expect(throws: SystemError.self) {
-      try MarkerProcess("--interface near0 --pipe PIPE --api \(marker.api)", in: pair.near)
+      // Of another network namespace: in its own a second daemon is refused before.
+      try MarkerProcess("--interface far0 --pipe PIPE --api \(marker.api)", in: pair.far)
     }
     #expect(second?.description.contains("another daemon serves it") == true)
     let socket = marker.api

@@ -35,7 +35,9 @@ import XDP
     #expect(isMarkedAgain)
     let result = stream.stop()
     let frames = try capture.frames().of(flow.key)
-    print("\(path): killed under load, \(result.lost) of \(result.sent) lost, longest gap \(result.longestGap) ms")
+    print(
+      "\(path): killed under load, \(result.lost) of \(result.sent) lost, longest gap \(result.longestGap) ms"
+    )
     // What was on its way in the process is lost with it, and what came while the kernel took it down.
     #expect(result.lost < result.sent / 10)
     #expect(frames.contains { $0.isLabelled } && frames.contains { !$0.isLabelled })
@@ -73,7 +75,9 @@ import XDP
     var arrived = 0
     while try flow.far.receive(within: 1000) != nil { arrived += 1 }
     #expect(marker.stop() == 0, "\(marker.log)")
-    let (overflowed, unsent) = (try #require(marker.count("overflowed")), try #require(marker.count("unsent")))
+    let (overflowed, unsent) = (
+      try #require(marker.count("overflowed")), try #require(marker.count("unsent"))
+    )
     #expect(overflowed > 0 && arrived + overflowed + unsent == 20_000, "\(arrived), \(marker.log)")
     #expect(marker.log.contains("were lost: more came than could leave"))
   }
@@ -134,7 +138,8 @@ import XDP
     for round in 1...20 {
       for _ in 0..<5000 { try flow.near.send([1]) }
       var waits = 0
-      while counters.received.load(ordering: .relaxed) + counters.overflowed.load(ordering: .relaxed) < round * 5000,
+      while counters.received.load(ordering: .relaxed) + counters.overflowed.load(ordering: .relaxed) < round
+        * 5000,
         waits < 1000
       {
         usleep(10_000)

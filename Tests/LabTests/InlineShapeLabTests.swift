@@ -19,7 +19,9 @@ private typealias Build = PacketBuilder
     try flow.near.send(bytes)
     let pieces = try capture.frames().filter { $0.isFragment && $0.destination == flow.key.remote.address }
     #expect(pieces.count == 5 && pieces.allSatisfy { ipv4 ? $0.dscp == 11 : $0.isLabelled })
-    while let received = try flow.far.receive(within: 500) { #expect(received.count == 3 || received == bytes) }
+    while let received = try flow.far.receive(within: 500) {
+      #expect(received.count == 3 || received == bytes)
+    }
     #expect(marker.stop() == 0, "\(marker.log)")
     #expect(try lab.checksumErrors() == 0)
   }
@@ -106,11 +108,14 @@ private typealias Build = PacketBuilder
     let before = try lab.box.shell("ip -o link | sed 's/qlen.*//'")
     #expect(throws: SystemError.self) { try lab.box.shell("\(command) status --inside in0 --outside out0") }
     let told = try lab.box.shell("\(command) up --inside in0 --outside out0")
-    for line in ["ip link add br-marker type bridge", "ip link set in0 master br-marker", "ip link set br-marker up"] {
+    for line in [
+      "ip link add br-marker type bridge", "ip link set in0 master br-marker", "ip link set br-marker up",
+    ] {
       #expect(told.contains(line), "\(told)")
     }
     #expect(try lab.box.shell("\(command) up --inside in0 --outside out0").contains("nothing to do"))
-    #expect(try lab.box.shell("\(command) status --inside in0 --outside out0").contains("ready; engines: raw"))
+    #expect(
+      try lab.box.shell("\(command) status --inside in0 --outside out0").contains("ready; engines: raw"))
     let marker = try lab.startMarker("--path auto")
     let flow = try Conversation.udp(lab)
     try marker.tell("start", flow)
@@ -125,7 +130,8 @@ private typealias Build = PacketBuilder
   @Test func upForANamespace() throws {
     let lab = try InlineLab(bridged: false)
     let name = "marker-lab-\(getpid())"
-    try lab.near.shell("mkdir -p /run/netns && touch /run/netns/\(name) && mount --bind /proc/self/ns/net /run/netns/\(name)")
+    try lab.near.shell(
+      "mkdir -p /run/netns && touch /run/netns/\(name) && mount --bind /proc/self/ns/net /run/netns/\(name)")
     defer { _ = try? lab.near.shell("umount /run/netns/\(name); rm -f /run/netns/\(name)") }
     let told = try lab.box.shell("\(MarkerProcess.binary) inline up --netns \(name) --outside out0")
     #expect(told.contains("ip link set in0 master br-marker"), "\(told)")

@@ -99,7 +99,10 @@ struct TagCapture: ~Copyable {
       guard let frame = Frame(Array(buffer[..<count])), isWanted(frame) else { continue }
       // struct cmsghdr takes 16 bytes; struct tpacket_auxdata has the status first, the tag at 16.
       let (status, tag) = control.withUnsafeBytes {
-        ($0.loadUnaligned(fromByteOffset: 16, as: UInt32.self), $0.loadUnaligned(fromByteOffset: 32, as: UInt16.self))
+        (
+          $0.loadUnaligned(fromByteOffset: 16, as: UInt32.self),
+          $0.loadUnaligned(fromByteOffset: 32, as: UInt16.self)
+        )
       }
       return (status & UInt32(TP_STATUS_VLAN_VALID) != 0 ? tag : nil, frame)
     }
@@ -157,13 +160,16 @@ extension MarkerProcess {
   func tell(_ state: String, _ flow: Conversation, _ tag: String = "2 17") throws {
     let (local, remote) = (flow.key.local, flow.key.remote)
     try tell(
-      "\(state) \(flow.key.transport.name) \(local.address) \(local.port) \(remote.address) \(remote.port) \(tag)\n")
+      "\(state) \(flow.key.transport.name) \(local.address) \(local.port) \(remote.address) \(remote.port) \(tag)\n"
+    )
   }
 
   /// A number that it says at its end, of what the packet thread did.
   func count(_ name: String) -> Int? {
     log.split(separator: "\n").last { $0.contains("\(name)=") }.flatMap { line in
-      line.split(separator: " ").first { $0.hasPrefix("\(name)=") }.flatMap { Int($0.drop { $0 != "=" }.dropFirst()) }
+      line.split(separator: " ").first { $0.hasPrefix("\(name)=") }.flatMap {
+        Int($0.drop { $0 != "=" }.dropFirst())
+      }
     }
   }
 }

@@ -119,7 +119,7 @@ import Testing
     }
   }
 
-  private let clsact = "--interface near0 --tc-hook clsact --pipe PIPE --no-remote-fireflies"
+  private let clsact = "--interface near0 --path tc --tc-hook clsact --pipe PIPE --no-remote-fireflies"
 
   @Test func aFilterThatSomebodyTakesAwayIsBack() throws {
     let pair = try VethPair()

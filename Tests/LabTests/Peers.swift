@@ -19,9 +19,11 @@ struct Peer {
   }
 
   /// All that comes until it is quiet for a while.
-  func heard(quiet: Int32 = 300) throws -> [String] {
+  ///
+  /// - Parameter least: so many are waited for longer: the machine may be busy.
+  func heard(atLeast least: Int = 0, quiet: Int32 = 300) throws -> [String] {
     var heard: [String] = []
-    while let datagram = try socket.receive(within: quiet) {
+    while let datagram = try socket.receive(within: heard.count < least ? 10_000 : quiet) {
       heard.append(String(decoding: datagram, as: UTF8.self))
     }
     return heard

@@ -12,8 +12,8 @@ import Testing
     let namespace = try NetworkNamespace()
     let (output, status) = try namespace.run { try ProbeOutput.of() }
     #expect(status == 0 && output.problem == nil)
-    #expect(output.ipv6?.path == "tc" && output.ipv4?.path == "nft")
-    for group in ["tc", "nft", "sockets"] {
+    #expect(output.ipv6?.path == "sock" && output.ipv4?.path == "sock")
+    for group in ["tc", "nft", "sock", "sockets"] {
       #expect(output.verdicts(group) == ["yes"], "\(output.tried.filter { $0.group == group })")
     }
     let tolerated = ["kernel lockdown", "bpf file system", "locked memory without limit"]
@@ -119,7 +119,7 @@ import Testing
     let headings = table.split(separator: "\n").filter { !$0.hasPrefix(" ") }
     #expect(
       headings == [
-        "process", "kernel", "tc", "nft", "sockets", "AF_XDP", "interfaces",
+        "process", "kernel", "tc", "nft", "sock", "sockets", "AF_XDP", "inline", "interfaces",
         "decision for strategy auto, path auto",
       ])
     for row in output.tried {

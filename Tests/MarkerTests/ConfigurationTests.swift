@@ -17,9 +17,11 @@ func configuration(_ text: String) throws -> Configuration {
     let text = """
       interfaces: [eth0, "ens*"]
       discover: defaultRoute
+      inline: {inside: none, outside: none, engine: raw, networks: ["2001:db8:7::/48"]}
       strategy: auto
       path: nft
       markAll: cms/Analysis Input
+      markAllExcept: {networks: ["2001:db8:5::/48", 10.0.0.0/8], ports: [22, 9000-9010]}
       label:
         entropy: flow
       dscp:
@@ -33,24 +35,39 @@ func configuration(_ text: String) throws -> Configuration {
         listen: ["[2001:db8::1]:7777", /run/api]
         allow: [192.0.2.0/24]
         tokenFile: /etc/marker/token
+        rate: 70
       listen:
         fireflies: ["127.0.0.1:999", "[::]:10515", 192.0.2.1, 2001:db8::1]
         from: [192.0.2.0/24, "2001:db8::/32", 10.0.0.1]
         rate: 500
         relay: true
+      rules:
+        - {experiment: cms, activity: 14, localPorts: [1094, 5200-5210], remote: 192.0.2.0/24, uid: root}
+        - exclude: true
+          process: [sshd]
+      sockets: {cgroup: /sys/fs/cgroup/x, period: 2s}
       fireflies:
+        markAll: false
         collectors:
           - c.example.org
           - "[2001:db8::1]:999"
           - {host: 192.0.2.1, port: 1, format: bare}
+          - {address: 192.0.2.2, experiments: [cms, 2, atlas]}
         remoteEnds: false
         remotePort: 10515
         period: 5m
         enrichment: compatible
+        privateRemoteEnds: true
+        skOps: besides
+      publicAddresses: {10.0.0.1: 203.0.113.1, "fd00::1": "2001:db8::1"}
+      stun: {servers: [stun.example.org, "[2001:db8::5]:999"]}
       flows:
         max: 5_000
         idleTimeout: 90s
         endWithSocket: false
+      restart:
+        keep: false
+        graceTime: 7m
       log:
         level: debug
       """
@@ -60,13 +77,26 @@ func configuration(_ text: String) throws -> Configuration {
     map.tags[try Registry.embedded.tag(experiment: "cms", activity: "Data Challenge")] = .some(.none)
     map.fallback = CodePoint(0).map { .codePoint($0) }
     let want = Settings(
-      interfaces: InterfaceSelection(names: ["eth0", "ens*"], discovery: .defaultRoute), strategy: .auto,
+      interfaces: InterfaceSelection(names: ["eth0", "ens*"], discovery: .defaultRoute),
+      inline: InlineSettings(engine: .raw, networks: [try Network(text: "2001:db8:7::/48")]), strategy: .auto,
       path: .nft,
       entropy: .flow, codePoints: map, dscpOnIPv6: true, onlyIfUnset: false, tcHook: .clsact,
-      markAll: SciTag(packed: 206), pipes: ["/run/a"],
+      markAll: SciTag(packed: 206),
+      exclusions: Exclusions(
+        networks: [try Network(text: "2001:db8:5::/48"), try Network(text: "10.0.0.0/8")],
+        ports: [try #require(PortRange(22)), try #require(PortRange(9000, 9010))]),
+      rules: [
+        SocketRule(
+          .tag([SciTag(packed: 206)]),
+          localPorts: [try #require(PortRange(1094)), try #require(PortRange(5200, 5210))],
+          networks: [try Network(text: "192.0.2.0/24")], users: [SocketRule.User(0, name: "root")]),
+        SocketRule(.exclude, processes: ["sshd"]),
+      ], sockets: SocketSettings(group: .folder("/sys/fs/cgroup/x"), period: 2_000_000),
+      announcesMarkAll: false, pipes: ["/run/a"],
       api: APISettings(
         listen: [.tcp(Endpoint(Address(high: 0x2001_0db8_0000_0000, low: 1), 7777)), .unix("/run/api")],
-        allow: [try Network(text: "192.0.2.0/24")], tokenFile: "/etc/marker/token"),
+        allow: [try Network(text: "192.0.2.0/24")], tokenFile: "/etc/marker/token",
+        rate: 70),
       listen: Listening(
         addresses: try [("127.0.0.1", 999), ("::", 10515), ("192.0.2.1", 10514), ("2001:db8::1", 10514)].map {
           Endpoint(try #require(Address($0)), $1)
@@ -76,12 +106,20 @@ func configuration(_ text: String) throws -> Configuration {
       collectors: [
         try Collector(host: "c.example.org"), try Collector(host: "2001:db8::1", port: 999),
         try Collector(host: "192.0.2.1", port: 1, format: .bare),
-      ], announcesToRemoteEnds: false, remotePort: 10515,
-      ongoingPeriod: 300_000_000, enrichment: .compatible, endsWithSocket: false,
-      limits: FlowTable.Limits(maxFlows: 5000, idleTimeout: 90_000_000), logLevel: .debug)
+        try Collector(host: "192.0.2.2", experiments: [2, 3]),
+      ], announcesToRemoteEnds: false, announcesToPrivate: true, remotePort: 10515,
+      ongoingPeriod: 300_000_000, enrichment: .compatible, skOps: .besides,
+      publicAddresses: [
+        try #require(Address("10.0.0.1")): try #require(Address("203.0.113.1")),
+        try #require(Address("fd00::1")): try #require(Address("2001:db8::1")),
+      ], stunServers: [try STUNServer("stun.example.org"), try STUNServer("[2001:db8::5]:999")],
+      endsWithSocket: false,
+      limits: FlowTable.Limits(maxFlows: 5000, idleTimeout: 90_000_000), keepsMarks: false,
+      graceTime: 420_000_000,
+      logLevel: .debug)
     let read = try configuration(text)
     #expect(read.settings == want)
-    #expect(read.origin(of: "dscp.map") == .file(line: 10) && read.originText(of: "dscp.map") == "x.yaml:10")
+    #expect(read.origin(of: "dscp.map") == .file(line: 12) && read.originText(of: "dscp.map") == "x.yaml:12")
     for setting in Setting.all { #expect(read.origin(of: setting.path) != .builtIn, "\(setting.path)") }
     // What is printed means the same.
     #expect(try configuration(read.text).settings == want)
@@ -122,8 +160,8 @@ func configuration(_ text: String) throws -> Configuration {
       "strategy:",
       "1:10: strategy: expected label, dscp, auto, hopByHop, destination or hopByHopDestination, not nothing"
     ),
-    ("path: [tc]", "1:7: path: expected auto, tc or nft, not a list"),
-    ("path: xdp\ninterfaces: lo", "1:7: path: expected auto, tc or nft, not \"xdp\""),
+    ("path: [tc]", "1:7: path: expected auto, sock, tc, nft, xdp or raw, not a list"),
+    ("path: ebpf\ninterfaces: lo", "1:7: path: expected auto, sock, tc, nft, xdp or raw, not \"ebpf\""),
     (
       "interfaces: [eth0, a/b]",
       "1:20: interfaces: expected the name of an interface, 1 to 15 characters, or a pattern such as \"eth*\", not \"a/b\""
@@ -173,6 +211,36 @@ func configuration(_ text: String) throws -> Configuration {
     (
       "listen: {fireflies: '[fe80::1]'}",
       "1:21: listen.fireflies: fe80::1 is link-local; listen at [::] or at an address that is not"
+    ),
+    (
+      "publicAddresses: {10.0.0.1: \"2001:db8::1\"}",
+      "1:29: publicAddresses: 10.0.0.1 and 2001:db8::1 are of two families: NAT keeps the family"
+    ),
+    (
+      "publicAddresses: {\"::ffff:10.0.0.1\": 192.0.2.1, 10.0.0.1: 192.0.2.2}",
+      "1:49: publicAddresses: 10.0.0.1 stands twice"
+    ),
+    (
+      "publicAddresses: {eth0: 192.0.2.1}",
+      "1:19: publicAddresses: expected the address of a host, not \"eth0\""
+    ),
+    (
+      "stun: {servers: 'stun:stun.example.org'}",
+      "1:17: stun.servers: server \"stun:stun.example.org\" has port \"stun.example.org\"; a port is a number from 1 to 65535"
+    ),
+    ("api: {rate: 0}", "1:13: api.rate: expected a number from 1 to 10000000, not \"0\""),
+    (
+      "markAllExcept: {ports: [22, 0]}",
+      "1:29: markAllExcept.ports: expected a port from 1 to 65535, or a range of ports such as 5201-5300, not \"0\""
+    ),
+    (
+      "fireflies: {collectors: [{host: a, address: b}]}",
+      "1:45: fireflies.collectors: address: host and address are the same: name one"
+    ),
+    (
+      "fireflies: {collectors: [{host: a, experiments: []}]}",
+      "1:49: fireflies.collectors: experiments: expected experiments, by number or name; leave the key out for all, "
+        + "not a list"
     ),
     (
       "listen: {from: 10.0.0.1/8}",
@@ -228,7 +296,7 @@ func configuration(_ text: String) throws -> Configuration {
     ),
     (
       "- eth0",
-      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, label, dscp, tc, pipes, api, listen, fireflies, flows, log), not a list"
+      "1:1: expected lines of the form key: value (interfaces, discover, inline, strategy, path, markAll, markAllExcept, label, dscp, tc, pipes, api, listen, rules, sockets, fireflies, publicAddresses, stun, flows, restart, log), not a list"
     ),
     ("plugins:\n  namedpipe: {}", "2:3: unknown key \"namedpipe\" in plugins; did you mean \"namedPipe\"?"),
     (
@@ -272,6 +340,12 @@ func configuration(_ text: String) throws -> Configuration {
     (
       "fireflies: {remoteEnds: false, remotePort: 1}",
       "fireflies.remotePort does nothing: fireflies.remoteEnds is false"
+    ),
+    ("fireflies: {markAll: false}", "fireflies.markAll does nothing: markAll is none"),
+    ("sockets: {period: 2s}", "sockets.period does nothing: there are no rules"),
+    (
+      "rules: [{tags: [2/1]}, {exclude: true, localPorts: 22}]",
+      "rule 1 has no condition: those behind it do nothing"
     ),
     ("markAll: 600/1", "600/1 has no mark on IPv6: only flows with other tags are marked there"),
   ])

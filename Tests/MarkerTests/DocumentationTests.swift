@@ -28,7 +28,7 @@ import Testing
       let example = part.prefix { $0 != "`" }
       #expect(throws: Never.self, "\(example)") { try configuration(String(example)) }
     }
-    if name == "configuration.md" { #expect(parts.count == 4) }
+    if name == "configuration.md" { #expect(parts.count == 6) }
   }
 
   @Test func everyKeyOfFlowdGoThatActsIsInTheTable() throws {

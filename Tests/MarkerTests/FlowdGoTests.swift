@@ -25,12 +25,13 @@ import Testing
     #expect(
       read.settings
         == Settings(
-          collectors: [try Collector(host: "2001:720:420:c002::a", port: 10515)], ongoingPeriod: nil))
+          collectors: [try Collector(host: "2001:720:420:c002::a", port: 10515)], ongoingPeriod: nil,
+          publicAddresses: [Address(ipv4: 0x0a00_0001): try #require(Address("150.244.247.148"))]))
     #expect(
       warned(read) == [
-        "20 backends.firefly.prependSyslog", "25 backends.firefly.enrichmentMode",
-        "26 backends.firefly.stun", "0 no",
+        "20 backends.firefly.prependSyslog", "25 backends.firefly.enrichmentMode", "0 no",
       ])
+    #expect(read.origin(of: "publicAddresses") == .file(line: 27))
   }
 
   @Test func perfsonarWithoutAnExperiment() throws {
@@ -51,11 +52,11 @@ import Testing
           interfaces: InterfaceSelection(names: ["eth0", "eth1"]),
           markAll: try SciTag(experiment: 2, activity: 2),
           pipes: [], collectors: [try Collector(host: "global.scitags.org")], ongoingPeriod: 60_000_000,
-          enrichment: .lean))
+          enrichment: .lean, skOps: .besides))
     #expect(
       warned(read) == [
         "11 backends.firefly.prependSyslog", "16 backends.marker.forceHookRemoval",
-        "20 enrichers.netlink", "21 enrichers.skops",
+        "20 enrichers.netlink",
       ])
     #expect(read.origin(of: "fireflies.period") == .file(line: 19))
     #expect(read.origin(of: "pipes") == .flowdGo && read.origin(of: "interfaces") == .file(line: 14))
@@ -98,17 +99,24 @@ import Testing
       read.settings
         == Settings(
           interfaces: InterfaceSelection(discovery: .globalAddress), markAll: SciTag(packed: 206),
+          rules: [
+            SocketRule(
+              .tag([SciTag(packed: 0)]), localPorts: [try #require(PortRange(1, 2))],
+              remotePorts: [try #require(PortRange(3, 4))], transports: [.tcp])
+          ], sockets: SocketSettings(group: .folder("/c")),
           pipes: ["/run/np"],
           api: APISettings(listen: [
             .tcp(Endpoint(Address(ipv4: 0x7f00_0001), 7777)), .unix("/run/marker/api.sock"),
           ]),
           listen: Listening(addresses: [Endpoint(.unspecified, 10514)], relays: true),
           collectors: [try Collector(host: "a.example.org"), try Collector(host: "2001:db8::9")],
-          remotePort: 10515, ongoingPeriod: nil))
+          remotePort: 10515, ongoingPeriod: nil,
+          publicAddresses: [Address(ipv4: 0x0a00_0001): Address(ipv4: 0xc000_0201)],
+          stunServers: [try STUNServer("a")]))
     let reasons = FlowdGoConfiguration.reasons.map(\.path)
     let unused =
       ["collectorAddress", "collectorPort", "enrichmentMode"].map { "backends.firefly.\($0)" }
-      + ["enrichers.period", "listen.fireflies"]
+      + ["enrichers.period", "listen.fireflies", "plugins.iperf3"]
     #expect(Set(warned(read).map { String($0.drop { $0 != " " }.dropFirst()) }) == Set(reasons + unused))
     #expect(Set(warned(read)).count == warned(read).count, "each once")
     #expect(try configuration(read.ownText).settings == read.settings)
@@ -123,6 +131,33 @@ import Testing
   func enrichment(firefly: String, enrichers: String, mode: Enrichment, period: Int64?) throws {
     let read = try configuration("backends:\n  firefly: {\(firefly)}\n\(enrichers)\n")
     #expect(read.settings.enrichment == mode && read.settings.ongoingPeriod == period)
+    #expect(try configuration(read.ownText).settings == read.settings)
+  }
+
+  /// The private address is the local one; where that says nothing, the order is that of flowd-go's example.
+  @Test(arguments: [
+    ("150.244.247.148: 10.0.0.1", "10.0.0.1", "150.244.247.148", false),
+    ("10.0.0.1: 150.244.247.148", "10.0.0.1", "150.244.247.148", false),
+    ("\"fd00::1\": \"2001:db8::1\"", "fd00::1", "2001:db8::1", false),
+    ("192.0.2.1: 192.0.2.2", "192.0.2.2", "192.0.2.1", true),
+    ("10.0.0.1: 10.0.0.2", "10.0.0.2", "10.0.0.1", true),
+  ])
+  func manualMapping(entry: String, local: String, name: String, isWarned: Bool) throws {
+    let read = try configuration("backends:\n  firefly: {stun: {manualMapping: {\(entry)}}}\n")
+    #expect(read.settings.publicAddresses == [try #require(Address(local)): try #require(Address(name))])
+    #expect(
+      read.warnings.contains { $0.message.contains("the local address \(local) is announced as \(name)") }
+        == isWarned)
+    #expect(try configuration(read.ownText).settings == read.settings)
+  }
+
+  @Test(arguments: [
+    ("netlink: {}", SkOps.none), ("skops: {}", .instead), ("netlink: {}, skops: {strategy: poll}", .besides),
+    ("period: 1000", .none),
+  ])
+  func skOps(enrichers: String, want: SkOps) throws {
+    let read = try configuration("backends:\n  firefly: {enrich: true}\nenrichers: {\(enrichers)}\n")
+    #expect(read.settings.skOps == want)
     #expect(try configuration(read.ownText).settings == read.settings)
   }
 
@@ -141,6 +176,37 @@ import Testing
       marked.settings
         == Settings(interfaces: InterfaceSelection(names: ["lo"]), pipes: [], announcesToRemoteEnds: false))
     #expect(warned(marked) == ["2 backends.marker"])
+  }
+
+  @Test func portsAreARule() throws {
+    func read(_ plugin: String) throws -> Configuration {
+      try configuration("plugins:\n  iperf3: {\(plugin)}\nbackends:\n  firefly: {}\n")
+    }
+    let plain = try read(
+      "minSourcePort: 2340, maxSourcePort: 2350, minDestinationPort: 5200, randomIDs: true, activityIDs: [17, 14], "
+        + "experimentIDs: [atlas, 3], cgroupPath: /sys/fs/cgroup")
+    #expect(
+      plain.settings.rules == [
+        SocketRule(
+          .tag([SciTag(packed: 145), SciTag(packed: 206)]), localPorts: [try #require(PortRange(2340, 2350))],
+          remotePorts: [try #require(PortRange(5200, 65535))], transports: [.tcp])
+      ])
+    #expect(plain.settings.sockets == SocketSettings() && plain.origin(of: "rules") == .file(line: 2))
+    #expect(try configuration(plain.ownText).settings == plain.settings)
+    let any = try read("randomIDs: false")
+    #expect(any.settings.rules.map(\.verdict) == [.tag([0, 65, 130].map { SciTag(packed: $0) })])
+    #expect(warned(any).contains("2 plugins.iperf3"))
+    for (wrong, why) in [
+      ("activityIDs: [1]", "there are 1 activityIDs and 3 experimentIDs"),
+      ("minSourcePort: 5, maxSourcePort: 4", "maxSourcePort is less than minSourcePort"),
+      ("minDestinationPort: 70000", "a port, or 0 for no bound, from 0 to 65535"),
+      ("experimentIDs: [1, 2, 196664]", "is the flow label of cms/Analysis Input"),
+    ] {
+      let error = #expect(throws: ConfigurationError.self) { try read(wrong) }
+      #expect(
+        error?.description.hasPrefix("x.yaml:2:") == true && error?.description.contains(why) == true,
+        "\(wrong)")
+    }
   }
 
   @Test func aListenerForOthersIsWarnedOf() throws {

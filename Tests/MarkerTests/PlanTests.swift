@@ -4,10 +4,10 @@ import Testing
 
 @testable import Marker
 
-/// What each path can: `tc` and `nft` for label, IPv4 DSCP; `+` yes, `-` no, `?` not tried.
-private func abilities(_ tc: String, _ nft: String) -> PathAbilities {
+/// What each path can: `sock`, `tc` and `nft` for label, IPv4 DSCP; `+` yes, `-` no, `?` not tried.
+private func abilities(_ tc: String, _ nft: String, sock: String = "--") -> PathAbilities {
   var abilities = PathAbilities()
-  for (path, marks) in [(PathKind.tc, tc), (.nft, nft)] {
+  for (path, marks) in [(PathKind.sock, sock), (.tc, tc), (.nft, nft)] {
     for (stamp, mark) in zip([Stamp.label, .ipv4CodePoint], marks) {
       abilities[path, stamp] = mark == "+" ? .yes : mark == "-" ? .no("refused") : .untried()
     }
@@ -45,10 +45,6 @@ private func abilities(_ tc: String, _ nft: String) -> PathAbilities {
     #expect(throws: PlanError.self) { try Plan(strategy, path, abilities(tc, nft)) }
   }
 
-  @Test(arguments: [PathChoice.sock]) func pathsOfLaterVersions(path: PathChoice) {
-    #expect(throws: PlanError.unknownPath(path)) { try Plan(.label, path, PathAbilities()) }
-  }
-
   /// The engines between two ports are taken there, and nowhere else.
   @Test func inline() throws {
     for choice in [PathChoice.xdp, .raw] {
@@ -57,7 +53,9 @@ private func abilities(_ tc: String, _ nft: String) -> PathAbilities {
       #expect(plan.ipv6?.path?.rawValue == choice.rawValue && plan.ipv4?.fallbacks == [])
     }
     for choice in [PathChoice.tc, .nft] {
-      #expect(throws: PlanError.notInline(choice)) { try Plan(.label, choice, PathAbilities(), inline: .auto) }
+      #expect(throws: PlanError.notInline(choice)) {
+        try Plan(.label, choice, PathAbilities(), inline: .auto)
+      }
     }
     var abilities = PathAbilities()
     #expect(try Plan(.auto, .auto, abilities, inline: .auto).paths == [.raw])
@@ -68,6 +66,39 @@ private func abilities(_ tc: String, _ nft: String) -> PathAbilities {
     abilities.engines = [.xdp, .raw]
     #expect(try Plan(.dscp, .auto, abilities, inline: .auto).ipv4?.path == .xdp)
     #expect(try Plan(.hopByHop, .auto, abilities, inline: .auto).ipv6?.path == nil)
+  }
+
+  /// Strategy, path, what sock, tc and nft can, and the path of each family with its complement.
+  @Test(arguments: [
+    (Strategy.label, PathChoice.auto, "++", "++", "++", "sock+tc ."),
+    (.auto, .auto, "++", "++", "++", "sock+tc sock+tc"), (.auto, .auto, "??", "??", "??", "sock+tc sock+tc"),
+    (.auto, .auto, "-+", "++", "++", "tc sock+tc"), (.auto, .auto, "+-", "++", "++", "sock+tc nft"),
+    // Alone it would leave gaps: another that has none is better.
+    (.auto, .auto, "++", "--", "++", "nft nft"), (.auto, .auto, "++", "-+", "++", "nft sock+tc"),
+    (.dscp, .auto, "++", "++", "++", ". nft"),
+    (.auto, .sock, "++", "--", "--", "sock sock"), (.label, .sock, "+-", "++", "++", "sock ."),
+    (.auto, .tc, "++", "++", "++", "tc tc"), (.auto, .nft, "++", "++", "++", "nft nft"),
+  ])
+  func socketsFirst(
+    strategy: Strategy, path: PathChoice, sock: String, tc: String, nft: String, want: String
+  ) throws {
+    let plan = try Plan(strategy, path, abilities(tc, nft, sock: sock))
+    func word(_ assignment: Plan.Assignment?) -> String {
+      guard let assignment else { return "." }
+      return (assignment.path?.rawValue ?? "-") + (assignment.complement.map { "+\($0.rawValue)" } ?? "")
+    }
+    #expect("\(word(plan.ipv6)) \(word(plan.ipv4))" == want)
+  }
+
+  @Test func aComplementComesFirstAndServesWhatItCompletes() throws {
+    let both = try Plan(.auto, .auto, abilities("++", "++", sock: "++"))
+    #expect(both.paths == [.tc, .sock] && both.isComplement(.tc) && !both.isComplement(.sock))
+    #expect(both.families(of: .tc) == .all && both.families(of: .sock) == .all)
+    #expect(both.ipv6?.fallbacks == [.tc, .nft])
+    // tc marks IPv6 itself, and completes on IPv4.
+    let mixed = try Plan(.auto, .auto, abilities("++", "++", sock: "-+"))
+    #expect(!mixed.isComplement(.tc) && mixed.families(of: .sock) == .ipv4)
+    #expect(throws: PlanError.self) { try Plan(.auto, .sock, abilities("++", "++", sock: "-+")) }
   }
 
   @Test func familiesAndFallbacks() throws {

@@ -39,10 +39,10 @@ import Testing
   @Test func manySendersShareWhatIsLeft() {
     var limits = SenderLimits(from: Network.loopback, rate: 10, at: time(0))
     var taken = 0
-    for number in 0..<UInt32(SenderLimits.limit + 1000) {
+    for number in 0..<UInt32(RateLimits.limit + 1000) {
       taken += allowed(&limits, Address(ipv4: 0x7f00_0000 + number), 2, at: time(0))
     }
-    #expect(taken == 2 * SenderLimits.limit + 10, "senders without a bucket of their own share one")
+    #expect(taken == 2 * RateLimits.limit + 10, "senders without a bucket of their own share one")
     // Those that fell silent make room.
     #expect(allowed(&limits, Address(ipv4: 0x7fff_0000), 20, at: time(5000)) == 10)
     #expect(allowed(&limits, Address(ipv4: 0x7fff_0001), 20, at: time(5000)) == 10)

@@ -32,6 +32,59 @@ struct ScopeTests {
     #expect(try lab.datagram(.near(5001)).map(\.flowLabel) == [0x30038])
   }
 
+  @Test("exclusions are for packets of no flow only, and read in nft's own words")
+  func exclusions() throws {
+    let lab = try PathLab()
+    func exclude(_ networks: [String], _ ports: [String] = []) throws {
+      try lab.path.markAll(
+        ScopeMarks(
+          ipv6: .label(0x10004), ipv4: .dscp(11),
+          except: Exclusions(
+            networks: networks.map { try Network(text: $0) }, ports: ports.map { try #require(PortRange($0)) }
+          )))
+    }
+    func leaves(_ local: UInt16, _ remote: UInt16 = 6000, isIPv4: Bool = false) throws -> Bool {
+      let frames = try lab.datagram(.near(local, remote, isIPv4: isIPv4))
+      try #require(frames.count == 1)
+      return isIPv4 ? frames[0].dscp == 0 : frames[0].flowLabel & ~FlowLabel.entropyMask != 0x10004
+    }
+    lab.mark(.near(5001), .label(0x30038, .flow))
+
+    try exclude(["2001:db8::2/127"])
+    #expect(try leaves(5000) && !leaves(5000, isIPv4: true))
+    #expect(try lab.echo(isIPv4: false).allSatisfy { $0.flowLabel & ~FlowLabel.entropyMask != 0x10004 })
+    #expect(
+      try lab.datagram(.near(5001)).map(\.flowLabel) == [0x30038], "a tagged flow is marked all the same")
+    try exclude(["2001:db8::4/126", "192.0.2.0/24"])
+    #expect(try !leaves(5000) && leaves(5000, isIPv4: true))
+    // Whole families, and ranges within each other.
+    try exclude(["::/0", "2001:db8::/32", "0.0.0.0/0"])
+    #expect(try leaves(5000) && leaves(5000, isIPv4: true))
+
+    try exclude(["2001:db8:7::/48", "2001:db8:8::/48"], ["22", "5000-5010", "5005-5020", "65535"])
+    for (local, remote, isLeft) in [
+      (5000, 6000, true), (5020, 6000, true), (5021, 6000, false), (4999, 6000, false), (4999, 22, true),
+      (65535, 6000, true), (4999, 65534, false),
+    ] as [(UInt16, UInt16, Bool)] {
+      #expect(try leaves(local, remote) == isLeft, "\(local) \(remote)")
+      #expect(try leaves(local, remote, isIPv4: true) == isLeft, "\(local) \(remote)")
+    }
+    #expect(try lab.echo(isIPv4: false).allSatisfy { $0.flowLabel & ~FlowLabel.entropyMask == 0x10004 })
+    let listing = try lab.list()
+    for line in [
+      "elements = { 22, 5000-5020, 65535 }", "ip6 daddr @excluded6 return",
+      "tcp sport @excludedPorts return", "sctp dport @excludedPorts return",
+      "2001:db8:7::-2001:db8:8:ffff:ffff:ffff:ffff:ffff",
+    ] {
+      #expect(listing.contains(line), "\(line) in \(listing)")
+    }
+    // The table is made again with them.
+    try lab.path.restore { _ in }
+    #expect(try leaves(5000) && !leaves(5021))
+    try lab.path.markAll(nil)
+    #expect(try !lab.list().contains("excluded"))
+  }
+
   @Test("packets without a label get entropy of their flow: the same for all of one, spread over many")
   func entropy() throws {
     let lab = try PathLab()

@@ -199,6 +199,88 @@ private let untouched: [Shape] = [
     #expect(try run.run(bare).packet == bare)
   }
 
+  @Test func exclusionsAreForMarkAllOnly() throws {
+    let run = try ready(labelMark())
+    let label = try #require(FlowLabel(SciTag(packed: 130)))
+    let all = Mark(label: LabelStamp(label, .kernel))
+    let dscp = Mark(codePoint: CodePointStamp(try #require(CodePoint(11)), onlyIfUnset: false))
+    func exclude(_ networks: [String], _ ports: [String] = []) throws {
+      try run.path.markAll(
+        ScopeMarks(
+          ipv6: all, ipv4: dscp,
+          except: Exclusions(
+            networks: networks.map { try Network(text: $0) }, ports: ports.map { try #require(PortRange($0)) }
+          )))
+    }
+    /// Whether a packet from port 1 to `destination` is left as it is.
+    func leaves(_ destination: UInt8, _ payload: [UInt8] = Build.tcp(1, 9), next: UInt8 = 6) throws -> Bool {
+      let packet =
+        Build.ethernet(0x86dd)
+        + Build.ipv6(label: 5, next: next, destination: Build.address(destination), payload)
+      return try run.run(packet).packet == packet
+    }
+    func leavesIPv4(_ payload: [UInt8] = Build.tcp(1, 9)) throws -> Bool {
+      let packet = Build.ethernet(0x0800) + Build.ipv4(protocol: 6, payload)
+      return try run.run(packet).packet == packet
+    }
+    let flow = marked[0].packet
+
+    try exclude([])
+    #expect(try !leaves(9) && !leavesIPv4())
+    try exclude(["2001:db8::8/125"])
+    #expect(try leaves(8) && leaves(15) && !leaves(7) && !leaves(16) && !leavesIPv4())
+    #expect(try leaves(9, [128, 0, 0, 0, 0, 1, 0, 1], next: 58), "in every protocol")
+    // The flow's own network.
+    try exclude(["2001:db8::/64", "0.0.0.0/0"])
+    #expect(try leaves(9) && leavesIPv4())
+    #expect(
+      try run.run(flow).packet == relabelled(flow, at: 14, kept), "a tagged flow is marked all the same")
+    // All of IPv6 is not IPv4, in a trie of mapped addresses either.
+    try exclude(["::/0"])
+    #expect(try leaves(9) && !leavesIPv4())
+    try exclude(["::/0", "0.0.0.0/0"])
+    #expect(try leaves(9) && leavesIPv4())
+
+    try exclude([], ["9", "100-200", "65535"])
+    for (source, destination, isLeft) in [
+      (1, 9, true), (9, 1, true), (1, 8, false), (1, 10, false), (100, 1, true), (1, 200, true),
+      (99, 201, false),
+      (65535, 1, true), (1, 65534, false),
+    ] as [(UInt16, UInt16, Bool)] {
+      #expect(try leaves(9, Build.tcp(source, destination)) == isLeft, "\(source) \(destination)")
+      #expect(try leavesIPv4(Build.tcp(source, destination)) == isLeft)
+      #expect(try leaves(9, Build.udp(source, destination), next: 17) == isLeft)
+    }
+    // Without ports a protocol's first bytes are none.
+    #expect(try !leaves(9, [0, 9, 0, 9, 0, 1, 0, 1], next: 58))
+    // Later fragments go by their first.
+    func piece(_ offset: UInt16, _ port: UInt16, _ identification: UInt32) throws -> Bool {
+      try leaves(
+        9,
+        Build.fragment(next: 17, offset: offset, more: offset == 0, identification: identification)
+          + Build.udp(port, 1), next: 44)
+    }
+    #expect(try piece(0, 9, 1) && piece(10, 7, 1) && !piece(10, 7, 2) && !piece(0, 7, 1) && !piece(10, 7, 1))
+    try exclude([])
+    #expect(try !leaves(9) && !leavesIPv4())
+    try run.path.markAll(nil)
+    #expect(try leaves(9) && leavesIPv4())
+  }
+
+  @Test func asManyExclusionsAsThereMayBe() throws {
+    let run = try TestRun()
+    let all = Mark(label: LabelStamp(try #require(FlowLabel(SciTag(packed: 130))), .kernel))
+    let networks = try (0..<Exclusions.networkLimit).map {
+      try Network(Address(high: 0x2001_0db8_0000_0000 + UInt64($0) << 16, low: 0), length: 48)
+    }
+    try run.path.markAll(ScopeMarks(ipv6: all, ipv4: nil, except: Exclusions(networks: networks)))
+    let packet = Build.ethernet(0x86dd) + Build.ipv6(label: 5, next: 6, segment)
+    #expect(try run.run(packet).packet == packet)
+    try run.path.markAll(
+      ScopeMarks(ipv6: all, ipv4: nil, except: Exclusions(networks: Array(networks.dropFirst()))))
+    #expect(try run.run(packet).packet != packet)
+  }
+
   @Test func unmarkingStopsMarking() throws {
     let run = try ready(labelMark())
     _ = try run.run(marked[0].packet)

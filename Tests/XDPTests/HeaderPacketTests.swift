@@ -188,6 +188,12 @@ private let shapes = [
     let solicitation = packet(nil, transport: 58, [135, 0, 0, 0, 0, 0, 0, 0] + Build.address(2))
     #expect(try run.run(solicitation).packet == solicitation)
     #expect(run.path.scopeUsage.packets == 1 && run.path.unwritablePackets == 0)
+    try run.path.markAll(
+      ScopeMarks(
+        ipv6: try mark(.destination), ipv4: nil,
+        except: Exclusions(networks: [try Network(text: "2001:db8::2")])))
+    #expect(try run.run(packet(nil, transport: 6, segment)).packet == packet(nil, transport: 6, segment))
+    #expect(run.path.unwritablePackets == 0)
   }
 
   /// These programs stamp in place as well.

@@ -6,7 +6,8 @@ import Testing
 @Suite struct RewriterTableTests {
   private func key(_ number: Int) -> FlowKey {
     FlowKey(
-      local: Endpoint(Address(high: 0x2001_0db8 << 32, low: UInt64(number / 1000)), UInt16(number % 1000 + 1)),
+      local: Endpoint(
+        Address(high: 0x2001_0db8 << 32, low: UInt64(number / 1000)), UInt16(number % 1000 + 1)),
       remote: Endpoint(Address(ipv4: 0xc000_0202), 443), transport: number % 3 == 0 ? .udp : .tcp)
   }
 

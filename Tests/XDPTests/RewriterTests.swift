@@ -90,9 +90,14 @@ private typealias Build = PacketBuilder
         (43, [6, 2, 4, 0, 0, 0, 0, 0] + Build.address(9) + tcp),
         (51, [6, 4, 0, 0] + [UInt8](repeating: 7, count: 20) + tcp), (44, fragment + udp), (44, later + udp),
         (0, Build.options(next: 44) + fragment + udp),
-        (60, [UInt8](repeating: 60, count: 7).flatMap { Build.options(next: $0) } + Build.options(next: 6) + tcp),
+        (
+          60,
+          [UInt8](repeating: 60, count: 7).flatMap { Build.options(next: $0) } + Build.options(next: 6) + tcp
+        ),
       ]
-      for tags in [[], [(0x8100, 0x123)], [(0x88a8, 5), (0x8100, 6)], [(0x88a8, 5), (0x8100, 6), (0x8100, 7)]]
+      for tags in [
+        [], [(0x8100, 0x123)], [(0x88a8, 5), (0x8100, 6)], [(0x88a8, 5), (0x8100, 6), (0x8100, 7)],
+      ]
         as [[(UInt16, UInt16)]]
       {
         for (next, payload) in payloads {
@@ -109,7 +114,8 @@ private typealias Build = PacketBuilder
                 packets.append(
                   Build.ethernet(0x0800, tags: tags)
                     + Build.ipv4(
-                      tos: tos, protocol: next, fragment: position, identification: 8, options: options, payload))
+                      tos: tos, protocol: next, fragment: position, identification: 8, options: options,
+                      payload))
               }
             }
           }

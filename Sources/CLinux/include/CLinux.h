@@ -41,6 +41,10 @@ int clinux_pipe2(int ends[2], int flags);
 int clinux_setns_net(int fd);
 int clinux_unshare_net(void);
 int clinux_bpf(int command, void *attributes, unsigned int size);
+/// A timerfd, whose header has types that the Glibc module has too.
+int clinux_timerfd(void);
+/// Has it go off once in so many microseconds; 0 is never.
+int clinux_timerfd_set(int fd, int64_t microseconds);
 int clinux_memlock_unlimited(void);
 /// The soft and the hard limit, bytes.
 int clinux_memlock(uint64_t *soft, uint64_t *hard);

@@ -27,9 +27,12 @@ struct APIAccess: Sendable {
 
   let networks: [Network]
   let token: String?
+  let rates: APIRates
 
-  /// The answer to a client that may not; nil for one that may.
+  /// The answer to a client that may not, or not now; nil for one that may.
   func refusal(of client: Client, _ head: HTTPRequestHead) -> APIResponse? {
+    // Guesses at the token count too.
+    if let refusal = rates.refusal(of: client) { return refusal }
     switch client {
     case .local: return nil
     case .remote(let address) where networks.contains(where: { $0.contains(address) }): return nil

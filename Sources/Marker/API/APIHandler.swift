@@ -66,9 +66,9 @@ final class APIHandler: ChannelInboundHandler {
     let keepsAlive = head.isKeepAlive
     routes.handle(request) { response in
       if loop.inEventLoop {
-        bound.value.0.write(response, keepsAlive, bound.value.1)
+        bound.value.0.write(response(), keepsAlive, bound.value.1)
       } else {
-        loop.execute { bound.value.0.write(response, keepsAlive, bound.value.1) }
+        loop.execute { bound.value.0.write(response(), keepsAlive, bound.value.1) }
       }
     }
   }

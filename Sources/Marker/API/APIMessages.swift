@@ -4,23 +4,49 @@ import NIOHTTP1
 /// A request that is whole.
 struct APIRequest: Sendable {
   let method: HTTPMethod
-  /// Without the query.
-  let path: Substring
-  /// Of the query, each name once.
-  let query: [Substring: Substring]
+  /// Without the query, percent-decoded.
+  let path: String
+  /// Of the query, each name once, percent-decoded.
+  let query: [String: String]
   let body: ByteBuffer
 
   init(_ method: HTTPMethod, _ uri: String, _ body: ByteBuffer) {
     self.method = method
     self.body = body
     let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-    path = parts[0]
-    var query: [Substring: Substring] = [:]
+    path = PercentEncoding.decode(parts[0])
+    var query: [String: String] = [:]
     for pair in parts.count > 1 ? parts[1].split(separator: "&") : [] {
       let sides = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      query[sides[0]] = sides.count > 1 ? sides[1] : ""
+      query[PercentEncoding.decode(sides[0])] = sides.count > 1 ? PercentEncoding.decode(sides[1]) : ""
     }
     self.query = query
+  }
+}
+
+/// RFC 3986 §2.1.
+enum PercentEncoding {
+  /// What is no encoding, or would not be UTF-8, stays as it is: it then names nothing that there is.
+  static func decode(_ text: Substring) -> String {
+    guard text.utf8.contains(UInt8(ascii: "%")) else { return String(text) }
+    var bytes: [UInt8] = []
+    var rest = text.utf8[...]
+    while let byte = rest.popFirst() {
+      let digits = rest.prefix(2)
+      if byte == UInt8(ascii: "%"), digits.count == 2, let high = nibble(digits.first),
+        let low = nibble(digits.last)
+      {
+        bytes.append(high << 4 | low)
+        rest = rest.dropFirst(2)
+      } else {
+        bytes.append(byte)
+      }
+    }
+    return String(validating: bytes, as: UTF8.self) ?? String(text)
+  }
+
+  private static func nibble(_ digit: UInt8?) -> UInt8? {
+    digit.flatMap { Character(Unicode.Scalar($0)).hexDigitValue }.map { UInt8($0) }
   }
 }
 

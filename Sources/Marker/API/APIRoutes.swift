@@ -5,8 +5,9 @@ import NIOHTTP1
 
 /// What the API answers to which request.
 struct APIRoutes: Sendable {
-  /// Called once, from any thread.
-  typealias Respond = @Sendable (APIResponse) -> Void
+  /// Called once, from any thread. The response is made where it is written, not on the table's writer, which must not
+  /// be held up by long ones.
+  typealias Respond = @Sendable (_ response: @autoclosure @escaping @Sendable () -> APIResponse) -> Void
 
   struct Route: Sendable {
     let method: HTTPMethod
@@ -47,17 +48,17 @@ struct APIRoutes: Sendable {
       if route.method == request.method { return route.handle(self, request, respond) }
       allowed.append(route.method.rawValue)
     }
-    guard allowed.isEmpty else {
+    let methods = allowed.joined(separator: ", ")
+    guard methods.isEmpty else {
       return respond(
         .error(
-          .methodNotAllowed,
-          "\(request.path) takes \(allowed.joined(separator: ", ")), not \(request.method.rawValue)",
-          headers: [("Allow", allowed.joined(separator: ", "))]))
+          .methodNotAllowed, "\(request.path) takes \(methods), not \(request.method.rawValue)",
+          headers: [("Allow", methods)]))
     }
     respond(.error(.notFound, "there is no \(request.path); / lists what there is"))
   }
 
-  private static func matches(_ pattern: String, _ path: Substring) -> Bool {
+  private static func matches(_ pattern: String, _ path: String) -> Bool {
     guard pattern.hasSuffix("{id}") else { return pattern == path }
     let prefix = pattern.dropLast(4)
     return path.hasPrefix(prefix) && path.count > prefix.count && path != "/v1/flows/end"

@@ -71,12 +71,17 @@ final class APIServer: Service {
 
   func run() async throws {
     try await gracefulShutdown()
+    close()
+    try await group.shutdownGracefully()
+  }
+
+  /// Serves nothing any more.
+  func close() {
     let all = listeners.withLock { listeners in
       defer { listeners = [:] }
       return listeners
     }
     for (address, channel) in all { close(address, channel) }
-    try await group.shutdownGracefully()
   }
 
   private func close(_ address: APIAddress, _ channel: any Channel) {

@@ -33,6 +33,8 @@ struct APISettings: Equatable, Sendable {
   var allow: [Network] = []
   /// A file with the token that all other clients need.
   var tokenFile: String?
+  /// Requests of one address on another host in a second.
+  var rate = 1000
 
   /// flowd-go's address, and marker's own socket.
   static let usual: [APIAddress] = [
@@ -52,6 +54,7 @@ extension APIAccess {
   /// Reads the token.
   init(_ settings: APISettings) throws(APIError) {
     networks = settings.allow
+    rates = APIRates(rate: settings.rate)
     guard let path = settings.tokenFile else {
       token = nil
       return

@@ -48,7 +48,7 @@ extension APIRoutes {
       query.from = try Self.number(request, "from", 0...Int(Int32.max)) ?? 0
       query.activity = try Self.number(request, "activity", SciTag.activities).map { UInt8($0) }
       if let text = request.query["experiment"] {
-        do throws(SciTagError) { query.experiment = try Registry.embedded.experiment(String(text)) } catch {
+        do throws(SciTagError) { query.experiment = try Registry.embedded.experiment(text) } catch {
           throw JSONProblem(offset: 0, field: "experiment", reason: "\(error)")
         }
       }
@@ -87,12 +87,12 @@ extension APIRoutes {
   }
 
   private static func number(
-    _ request: APIRequest, _ name: Substring, _ range: ClosedRange<Int>
+    _ request: APIRequest, _ name: String, _ range: ClosedRange<Int>
   ) throws(JSONProblem) -> Int? {
     guard let text = request.query[name] else { return nil }
     guard let number = Int(text), range.contains(number) else {
       throw JSONProblem(
-        offset: 0, field: String(name),
+        offset: 0, field: name,
         reason: "expected a number from \(range.lowerBound) to \(range.upperBound), not \(text)")
     }
     return number

@@ -45,7 +45,7 @@ struct ConfigurationOptions: ParsableArguments {
 
   @Option(
     help:
-      "How marks get into packets: `tc`, by eBPF, `nft`, by nftables; with `--inside`, `raw`, by packet sockets, or `xdp`, by AF_XDP; `auto`, the best that works here, which is the default."
+      "How marks get into packets: `sock`, TCP's alone, by the kernel itself, `tc`, by eBPF, `nft`, by nftables; with `--inside`, `raw`, by packet sockets, or `xdp`, by AF_XDP; `auto`, the best that works here, which is the default."
   )
   var path: PathChoice?
 
@@ -55,6 +55,13 @@ struct ConfigurationOptions: ParsableArguments {
       valueName: "experiment/activity"),
     transform: { try ValueType<SciTag>.tag.argument($0) })
   var markAll: SciTag?
+
+  @Option(
+    help: ArgumentHelp(
+      "Set the TCP sockets of the processes in this control group, given by its folder, and in those below it. "
+        + "The default is `auto`, all of the host; `none` leaves sockets alone.", valueName: "folder"),
+    transform: { try ValueType<SocketSettings.Group>.socketGroup.argument($0) })
+  var cgroup: SocketSettings.Group?
 
   @Option(
     help:
@@ -143,6 +150,10 @@ struct ConfigurationOptions: ParsableArguments {
     transform: { try ValueType<Int64>.idleTimeout.argument($0) })
   var idleTimeout: Int64?
 
+  @Flag(
+    help: "When the daemon stops, end the flows and take the marks away instead of leaving them to the next.")
+  var clean = false
+
   @Option(help: "How much to log.")
   var logLevel: LogLevel?
 
@@ -185,6 +196,7 @@ struct ConfigurationOptions: ParsableArguments {
     set("dscp.ipv6", \.dscpOnIPv6, dscpIpv6 ? true : nil)
     set("dscp.onlyIfUnset", \.onlyIfUnset, dscpOverwrite ? false : nil)
     set("tc.hook", \.tcHook, tcHook.map(Optional.some))
+    set("sockets.cgroup", \.sockets.group, cgroup)
     set("pipes", \.pipes, pipe.isEmpty ? nil : pipe)
     set("api.listen", \.api.listen, api.isEmpty ? nil : .some(api.compactMap(\.self)))
     set("listen.fireflies", \.listen.addresses, listen.isEmpty ? nil : listen)
@@ -195,6 +207,7 @@ struct ConfigurationOptions: ParsableArguments {
     set("fireflies.period", \.ongoingPeriod, fireflyPeriod.map(\.period))
     set("flows.max", \.limits.maxFlows, maxFlows)
     set("flows.idleTimeout", \.limits.idleTimeout, idleTimeout)
+    set("restart.keep", \.keepsMarks, clean ? false : nil)
     set("log.level", \.logLevel, logLevel?.level)
   }
 }

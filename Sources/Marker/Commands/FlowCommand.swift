@@ -80,14 +80,53 @@ struct FlowCommand: ParsableCommand {
     @Option(help: "The most flows.") var limit = 1000
     @OptionGroup var daemon: DaemonOptions
 
+    func validate() throws {
+      guard limit > 0 else { throw ValidationError("--limit is at least 1, not \(limit)") }
+    }
+
     func run() throws {
       let filter = [experiment.map { "experiment=\($0)" }, activity.map { "activity=\($0)" }].compactMap(
         \.self)
-      let query = (["limit=\(limit)"] + filter).joined(separator: "&")
-      let answer = try daemon.client().ask(.GET, "/v1/flows?\(query)")
-      guard answer.status == 200 else { return try FlowCommand.tell(answer) }
-      // Each flow begins with its name.
-      print(answer.body.replacing(",{\"id\":", with: ",\n{\"id\":"))
+      let client = try daemon.client()
+      var (left, from) = (limit, 0)
+      while left > 0 {
+        let query = (["limit=\(min(left, Self.pageLimit))", "from=\(from)"] + filter).joined(separator: "&")
+        let answer = try client.ask(.GET, "/v1/flows?\(query)")
+        guard answer.status == 200 else { return try FlowCommand.tell(answer) }
+        let page = try Self.page(answer.body)
+        for flow in page.flows { print(flow) }
+        guard let next = page.next else { return }
+        left -= page.flows.count
+        from = next
+      }
+    }
+
+    /// The most flows that the daemon gives at once.
+    private static let pageLimit = 10_000
+
+    private static func page(_ body: String) throws(JSONProblem) -> (flows: [String], next: Int?) {
+      var (flows, next): ([String], Int?) = ([], nil)
+      let bytes = Array(body.utf8)
+      let problem = bytes.withUnsafeBytes { bytes -> JSONProblem? in
+        var reader = JSONReader(bytes)
+        do throws(JSONProblem) {
+          try reader.object { reader, key throws(JSONProblem) in
+            switch key {
+            case "flows":
+              try reader.array { reader throws(JSONProblem) in
+                let start = reader.offset
+                try reader.skip()
+                flows.append(String(decoding: bytes[start..<reader.offset], as: UTF8.self))
+              }
+            case "next" where try reader.kind() == .number: next = try reader.integer()
+            default: try reader.skip()
+            }
+          }
+        } catch { return error }
+        return nil
+      }
+      if let problem { throw problem }
+      return (flows, next)
     }
   }
 

@@ -28,7 +28,9 @@ struct InlineCommand: ParsableCommand {
     @Option(help: "The bridge to make where neither port is in one.") var bridge = "br-marker"
 
     func validate() throws {
-      guard (inside == nil) != (netns == nil) else { throw ValidationError("name the inside by --inside or by --netns") }
+      guard (inside == nil) != (netns == nil) else {
+        throw ValidationError("name the inside by --inside or by --netns")
+      }
     }
 
     func run() throws {

@@ -44,6 +44,7 @@ enum ProbeJSON {
     return object([
       ("stamp", quoted(assignment.stamp.rawValue)),
       ("path", assignment.path.map { quoted($0.rawValue) } ?? "null"),
+      ("complement", assignment.complement.map { quoted($0.rawValue) } ?? "null"),
       ("fallbacks", list(assignment.fallbacks.map { quoted($0.rawValue) })),
     ])
   }

@@ -1,3 +1,4 @@
+import Firefly
 import Flow
 
 extension Configuration {
@@ -26,6 +27,8 @@ extension Configuration {
       throw APIError(address: "api.listen", reason: reason)
     }
     reviewListening()
+    reviewRules()
+    reviewFireflies()
     if settings.interfaces.isEmpty, !settings.inline.isOn {
       warn("interfaces", "no interface is named: packets are not marked, flows are announced only")
       return
@@ -35,25 +38,45 @@ extension Configuration {
     if settings.tcHook != nil, settings.path == .nft || settings.path == .xdp {
       warn("tc.hook", "tc.hook does nothing with path \(settings.path.rawValue)")
     }
-    if !settings.announcesToRemoteEnds { unused("fireflies.remotePort", "fireflies.remoteEnds is false") }
+  }
+
+  private mutating func reviewFireflies() {
+    if !settings.announcesToRemoteEnds {
+      for path in ["fireflies.remotePort", "fireflies.privateRemoteEnds"] {
+        unused(path, "fireflies.remoteEnds is false")
+      }
+      if settings.collectors.isEmpty {
+        for path in ["publicAddresses", "stun.servers"] { unused(path, "no fireflies are sent") }
+      }
+    }
+    if settings.enrichment == .none { unused("fireflies.skOps", "fireflies.enrichment is none") }
+    for (local, name) in settings.publicAddresses where name.isPrivate {
+      warn("publicAddresses", "\(local) is to be announced as \(name), which is private too")
+    }
   }
 
   private mutating func reviewInline() throws {
     let inline = settings.inline
     guard inline.isOn else {
-      for path in ["inline.engine", "inline.networks"] { unused(path, "inline.inside and inline.outside name no ports") }
+      for path in ["inline.engine", "inline.networks"] {
+        unused(path, "inline.inside and inline.outside name no ports")
+      }
       if inline.isHalf {
         let (said, missing) = inline.inside == nil ? ("outside", "inside") : ("inside", "outside")
-        throw mistake("inline.\(said)", "inline.\(missing) is missing: packets pass from the one port to the other")
+        throw mistake(
+          "inline.\(said)", "inline.\(missing) is missing: packets pass from the one port to the other")
       }
       return
     }
     if !settings.interfaces.isEmpty {
-      let reason = "packets of other hosts are marked between two ports, so interfaces and discover have no place beside "
+      let reason =
+        "packets of other hosts are marked between two ports, so interfaces and discover have no place beside "
       throw mistake("inline.inside", reason + "inline; for this host's own packets run a second marker")
     }
     if inline.inside == inline.outside {
-      throw mistake("inline.outside", "inside and outside are both \(inline.outside ?? ""); they are two ports of a bridge")
+      throw mistake(
+        "inline.outside",
+        "inside and outside are both \(inline.outside ?? ""); they are two ports of a bridge")
     }
     if settings.path == .xdp || settings.path == .raw {
       unused("inline.engine", "path \(settings.path.rawValue) says it")
@@ -97,6 +120,19 @@ extension Configuration {
     if listen.relays, settings.collectors.isEmpty { unused("listen.relay", "there are no collectors") }
   }
 
+  private mutating func reviewRules() {
+    if settings.markAll == nil { unused("fireflies.markAll", "markAll is none") }
+    let rules = settings.socketRules
+    guard !rules.isEmpty else {
+      for path in ["sockets.cgroup", "sockets.period"] { unused(path, "there are no rules") }
+      return
+    }
+    // What is behind one that fits everything is never reached.
+    if let last = settings.rules.firstIndex(where: \.fitsEverything), last + 1 < settings.rules.count {
+      warn("rules", "rule \(last + 1) has no condition: those behind it do nothing")
+    }
+  }
+
   private mutating func reviewStamps() {
     let stampsCodePoints = settings.strategy == .dscp || settings.strategy == .auto
     let stampsLabels = settings.strategy == .label || settings.strategy == .auto
@@ -113,7 +149,10 @@ extension Configuration {
   }
 
   private mutating func reviewMarkAll(_ plan: Plan) {
-    guard let tag = settings.markAll else { return }
+    guard let tag = settings.markAll else {
+      for path in ["markAllExcept.networks", "markAllExcept.ports"] { unused(path, "markAll is none") }
+      return
+    }
     let policy = settings.policy(plan)
     for isIPv4 in [false, true] where policy.decide(tag, isIPv4: isIPv4, entropy: 0) == .refused {
       warn(

@@ -1,6 +1,7 @@
 import Firefly
 import Flow
 import Linux
+import Logging
 import ServiceLifecycle
 import Synchronization
 
@@ -8,8 +9,10 @@ import Synchronization
 final class Announcer: Service {
   private let announcements: BoundedQueue<Announcement>
   private let emitter: Mutex<Emitter>
+  private let log: Logger
 
-  init(_ announcements: BoundedQueue<Announcement>, emitter: Emitter) {
+  init(_ announcements: BoundedQueue<Announcement>, emitter: Emitter, log: Logger) {
+    self.log = log
     self.announcements = announcements
     self.emitter = Mutex(emitter)
   }
@@ -17,7 +20,11 @@ final class Announcer: Service {
   /// Sends by another emitter from the next batch on.
   func setEmitter(_ new: Emitter) {
     // The old one ends with the batch that it is sending, if any: the thread holds it until then.
-    emitter.withLock { $0 = new }
+    let old = emitter.withLock { emitter in
+      defer { emitter = new }
+      return emitter
+    }
+    tell(old.statistics)
   }
 
   /// Runs until the queue is closed and empty, which the table's writer does at its end.
@@ -33,6 +40,19 @@ final class Announcer: Service {
     // The queue may be closed before the group comes to stopping this service, and one that ends by itself counts as
     // failed.
     try await gracefulShutdown()
-    emitter.withLock { $0 }.stop()
+    let last = emitter.withLock { $0 }
+    tell(last.statistics)
+    last.stop()
+  }
+
+  private func tell(_ counts: Emitter.Statistics) {
+    log.info(
+      "fireflies sent",
+      metadata: [
+        "start": "\(counts.announced.start)", "ongoing": "\(counts.announced.ongoing)",
+        "end": "\(counts.announced.end)", "toRemoteEnds": "\(counts.remoteEnds.sent)",
+        "private": "\(counts.privateRemoteEnds)", "unreachable": "\(counts.skippedRemoteEnds)",
+        "toCollectors": "\(counts.collectors.reduce(0) { $0 + $1.destination.sent })",
+      ])
   }
 }

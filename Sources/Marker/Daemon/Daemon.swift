@@ -19,41 +19,49 @@ struct Daemon {
   private let listener: FireflySource
   private let relay: Relay
   private let heard = HeardFireflies()
+  private let naming: PublicNaming
   private let writer: TableWriter
   private let announcer: Announcer
   /// Nil where the kernel cannot be asked for sockets.
   private let sockets: SocketWatch?
   private let applications = ApplicationNames(own: "marker v\(Daemon.version)")
+  /// Nil where no file could be made for it.
+  private let onlyOne: SingleDaemon?
 
   /// Attaches and opens all that was asked for.
   ///
   /// - Throws: what could not be had; then nothing stays behind.
   init(_ settings: Settings, log: Logger) throws {
+    onlyOne = try Self.lock(log)
     let inbox = try BoundedQueue<FlowEvent>(capacity: Self.queueCapacity)
     let announcements = try BoundedQueue<Announcement>(capacity: Self.queueCapacity)
 
-    let network = try NetworkKeeper(settings.interfaces, log: log)
-    var start = PathStart(settings, interfaces: network.selected, log: log)
-    let (plan, keepers) = try start.start()
-    for keeper in keepers { try keeper.path.markAll(settings.scope(plan)) }
-    var random = SystemRandomNumberGenerator()
-    var table = FlowTable(policy: settings.policy(plan), limits: settings.limits, seed: random.next())
-    table.networks = settings.inline.networks
-    let socketDesk = try Self.socketDesk(log)
-    sockets = socketDesk?.watch
-    let desk = TableWriter.Desk(
-      table: table, keepers: keepers, network: network, sockets: socketDesk, settings: settings, plan: plan)
     let requests = try TableRequests()
-    writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, log: log)
 
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
     api = try APIServer(settings.api, APIRoutes(requests: requests, applications: applications), log: log)
 
-    let emitter = try Self.emitter(settings, applications, heard, log)
-    announcer = Announcer(announcements, emitter: emitter)
+    naming = PublicNaming(settings, log: log)
+    let emitter = try Self.emitter(settings, applications, heard, naming.names, log)
+    announcer = Announcer(announcements, emitter: emitter, log: log)
     relay = try Relay(emitter: emitter)
     listener = try FireflySource(
       settings.listen, inbox: inbox, relay: relay.queue, heard: heard, applications: applications, log: log)
+
+    // Last, because marks would have to be taken back where something else fails.
+    do {
+      let network = try NetworkKeeper(settings.interfaces, log: log)
+      let socketDesk = try Self.socketDesk(settings, log)
+      var desk = try TableWriter.Desk(
+        settings, network: network, sockets: socketDesk,
+        inheritance: Inheritance(settings, applications, log: log), log: log)
+      sockets = socketDesk?.watch
+      TableWriter.follow(&desk, log: log)
+      writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, log: log)
+    } catch {
+      api.close()
+      throw error
+    }
   }
 
   /// Takes over other settings while running: only what differs is touched.
@@ -61,7 +69,7 @@ struct Daemon {
   /// - Throws: what could not be had. Marking then goes on as it was.
   func reconfigure(_ new: Settings, from old: Settings, log: Logger) async throws {
     // What can fail comes first, and of that what the least depends on.
-    let emitter = new.announcesLike(old) ? nil : try Self.emitter(new, applications, heard, log)
+    let emitter = new.announcesLike(old) ? nil : try Self.emitter(new, applications, heard, naming.names, log)
     let ears = new.listen == old.listen ? nil : try listener.open(new.listen)
     let opened = new.pipes == old.pipes ? nil : try pipes.open(new.pipes)
     let access = try APIAccess(new.api)
@@ -79,6 +87,7 @@ struct Daemon {
       relay.setEmitter(emitter)
     }
     if let ears { listener.listen(ears) }
+    naming.follow(new, from: old)
   }
 
   /// One that fails takes the others down in their order, and its error comes out at the end. Cancelling them would not
@@ -88,23 +97,34 @@ struct Daemon {
       service: service, failureTerminationBehavior: .gracefullyShutdownGroup)
   }
 
+  /// - Throws: `AnotherDaemon` where one runs here already.
+  private static func lock(_ log: Logger) throws -> SingleDaemon? {
+    do { return try SingleDaemon() } catch let error as SystemError {
+      log.notice(
+        "a second daemon would not be noticed: no lock can be had", metadata: ["error": "\(error)"])
+      return nil
+    }
+  }
+
   /// Flows can do without their sockets, where the kernel does not tell of them.
-  private static func socketDesk(_ log: Logger) throws(SystemError) -> SocketDesk? {
+  private static func socketDesk(_ settings: Settings, _ log: Logger) throws(SystemError) -> SocketDesk? {
     let finding = SocketDiagnostics.finding()
-    if finding.isYes { return try SocketDesk(log: log) }
+    if finding.isYes { return try SocketDesk(settings, log: log) }
     log.warning("flows do not end with their sockets", metadata: ["reason": "\(finding)"])
     return nil
   }
 
   private static func emitter(
-    _ settings: Settings, _ applications: ApplicationNames, _ heard: HeardFireflies, _ log: Logger
+    _ settings: Settings, _ applications: ApplicationNames, _ heard: HeardFireflies,
+    _ names: PublicAddresses, _ log: Logger
   ) throws(SystemError) -> Emitter {
     try Emitter(
       configuration: Emitter.Configuration(
         host: hostName, collectors: settings.collectors,
         remoteEnds: settings.announcesToRemoteEnds
-          ? Emitter.Configuration.RemoteEnds(port: settings.remotePort) : nil,
-        enrichment: settings.enrichment,
+          ? Emitter.Configuration.RemoteEnds(
+            port: settings.remotePort, includesPrivate: settings.announcesToPrivate) : nil,
+        enrichment: settings.enrichment, skOps: settings.skOps, publicAddresses: names,
         heard: settings.listen.isOn ? heard : nil, relays: settings.listen.isOn && settings.listen.relays),
       applications: applications, log: { event in log.notice("\(event)") })
   }
@@ -127,6 +147,7 @@ struct Daemon {
         ] + others.map(Self.service) + [Self.service(Readiness(log: log))],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
     try await group.run()
+    naming.stop()
     log.info("stopped")
   }
 

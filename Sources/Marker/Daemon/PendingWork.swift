@@ -11,14 +11,13 @@ struct PendingWork {
   /// When each keeper is to be tended next, nil for keepers without a period.
   private var due: [MonotonicTime?]
 
-  /// The place of the descriptor that tells of closed sockets.
-  private var endsPlace: Int?
-  private var endsDescriptor: Int32 = -1
-  private var nextEnds = MonotonicTime(nanoseconds: 0)
+  /// The descriptors that tell of closed sockets and of connections that begin, with their places.
+  private var paced: [(place: Int, descriptor: Int32)] = []
+  private var nextPaced = MonotonicTime(nanoseconds: 0)
 
   /// On a host whose sockets come and go all the time the writer would be woken for each; it looks at them together.
   /// Milliseconds.
-  private static let endsPause: Int64 = 2
+  private static let pacedPause: Int64 = 2
 
   /// Interfaces, addresses or routes may have changed.
   private(set) var network = false
@@ -29,18 +28,15 @@ struct PendingWork {
     _ desk: borrowing TableWriter.Desk, _ inbox: BoundedQueue<FlowEvent>,
     _ reconfigurations: ReconfigurationBox, _ requests: TableRequests
   ) {
+    due = []
     descriptors = [
       inbox.descriptor, desk.network.descriptor, reconfigurations.descriptor, requests.descriptor,
     ].map(Self.watch)
     if let sockets = desk.sockets {
       descriptors.append(Self.watch(sockets.watch.facts.descriptor))
-      if let ends = sockets.endsDescriptor {
-        endsPlace = descriptors.count
-        endsDescriptor = ends
-        descriptors.append(Self.watch(ends))
-      }
+      if let ends = sockets.endsDescriptor { pace(ends) }
     }
-    due = []
+    if let connections = desk.connections.descriptor { pace(connections) }
     let now = MonotonicTime.now()
     for keeper in desk.keepers {
       due.append(keeper.period.map { now.advanced(milliseconds: Int64($0)) })
@@ -57,20 +53,18 @@ struct PendingWork {
   mutating func wait(_ desk: borrowing TableWriter.Desk, until check: MonotonicTime) {
     let start = MonotonicTime.now()
     var next = due.compactMap(\.self).reduce(check, min)
-    if let endsPlace {
-      let isPaused = start < nextEnds
-      // poll passes over negative descriptors.
-      descriptors[endsPlace].fd = isPaused ? -1 : endsDescriptor
-      if isPaused { next = min(next, nextEnds) }
-    }
+    let isPaused = start < nextPaced
+    // poll passes over negative descriptors.
+    for (place, descriptor) in paced { descriptors[place].fd = isPaused ? -1 : descriptor }
+    if isPaused { next = min(next, nextPaced) }
     // Rounded up: waking a moment too early would go round for nothing.
     let milliseconds = next.microseconds(since: start) / 1000 + 1
     for index in descriptors.indices { descriptors[index].revents = 0 }
     _ = poll(&descriptors, nfds_t(descriptors.count), next <= start ? 0 : Int32(clamping: milliseconds))
 
     let now = MonotonicTime.now()
-    if let endsPlace, descriptors[endsPlace].revents != 0 {
-      nextEnds = now.advanced(milliseconds: Self.endsPause)
+    if paced.contains(where: { descriptors[$0.place].revents != 0 }) {
+      nextPaced = now.advanced(milliseconds: Self.pacedPause)
     }
     network = descriptors[1].revents != 0
     keepers.removeAll(keepingCapacity: true)
@@ -80,6 +74,11 @@ struct PendingWork {
       keepers.append(index)
       if let period = keeper.period { due[index] = now.advanced(milliseconds: Int64(period)) }
     }
+  }
+
+  private mutating func pace(_ descriptor: Int32) {
+    paced.append((descriptors.count, descriptor))
+    descriptors.append(Self.watch(descriptor))
   }
 
   private static func watch(_ descriptor: Int32) -> pollfd {

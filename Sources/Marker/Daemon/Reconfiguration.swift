@@ -75,6 +75,7 @@ extension TableWriter.Desk {
       } else {
         apply(new.policy(plan))
         for keeper in keepers { try keeper.path.markAll(new.scope(plan)) }
+        for keeper in keepers { keeper.applied() }
       }
     } catch {
       if !new.needsOtherPaths(than: old) { apply(old.policy(plan)) }
@@ -83,6 +84,9 @@ extension TableWriter.Desk {
     }
     table.setLimits(new.limits)
     table.networks = new.inline.networks
+    if new.keepsMarks, !old.keepsMarks, memory == nil {
+      log.notice("restart.keep takes effect with the next start")
+    }
     settings = new
   }
 
@@ -95,7 +99,7 @@ extension TableWriter.Desk {
   private mutating func apply(_ policy: MarkPolicy) {
     var changes = ChangeBatch()
     table.setPolicy(policy, into: &changes)
-    for keeper in keepers { keeper.path.apply(&changes) }
+    keepers.carry(&changes)
     table.settle(changes)
   }
 
@@ -111,9 +115,12 @@ extension TableWriter.Desk {
         if let mark = flow.mark { flows.append((flow.key, mark, flow.counted)) }
       }
       let marked = flows
-      var start = PathStart(new, interfaces: network.selected, flows: { marked.forEach($0) }, log: log)
+      let heritage = PathHeritage(pins: pins, flows: { marked.forEach($0) })
+      var start = PathStart(
+        new, interfaces: network.selected, heritage: heritage, predecessors: keepers, log: log)
       let (newPlan, successors) = try start.start()
-      for successor in successors {
+      // A complement first: what it completes looks for sockets by its table.
+      for successor in successors.reversed() {
         try successor.takeOver(table)
         try successor.path.markAll(new.scope(newPlan))
       }
@@ -123,6 +130,7 @@ extension TableWriter.Desk {
       // What the plan had to do without, nothing marks.
       apply(new.policy(newPlan))
       for keeper in predecessors { keeper.finish(successors: successors) }
+      if new.keepsMarks, memory != nil { for keeper in keepers { keeper.keepMarks() } }
     } catch {
       // The old paths were not told of the other marks.
       table.setPolicy(oldPolicy, into: &superseded)
@@ -135,7 +143,8 @@ extension Settings {
   /// Whether paths have to be made anew; the rest can be changed in those that are there.
   func needsOtherPaths(than old: Settings) -> Bool {
     strategy != old.strategy || dscpOnIPv6 != old.dscpOnIPv6 || path != old.path || tcHook != old.tcHook
-      || limits.maxFlows != old.limits.maxFlows || interfaces.isEmpty != old.interfaces.isEmpty
+      || sockets.group != old.sockets.group || limits.maxFlows != old.limits.maxFlows
+      || interfaces.isEmpty != old.interfaces.isEmpty
       || inline.isOn != old.inline.isOn || inline.inside != old.inline.inside
       || inline.outside != old.inline.outside || inline.engine != old.inline.engine
   }

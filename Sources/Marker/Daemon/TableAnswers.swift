@@ -8,7 +8,7 @@ extension TableWriter {
     for case .apply(let events, _) in asked {
       for event in events { outcomes.append(apply(event, at: now, &desk)) }
     }
-    desk.sockets?.settle(&desk.table, &desk.batch, desk.settings, at: now)
+    settleSockets(&desk, at: now)
     flush(&desk)
     var next = outcomes.startIndex
     for request in asked {
@@ -44,12 +44,17 @@ extension TableWriter {
 }
 
 extension FlowTable {
-  /// The flows of a query from a place on.
+  /// Flows that are looked at for one page: about a millisecond.
+  static let pageScan = 65_536
+
+  /// The flows of a query from a place on. A page may have fewer than its limit, or none, and others behind it: the
+  /// table's writer has more to do.
   borrowing func page(_ query: FlowQuery) -> FlowPage {
     var page = FlowPage()
     page.total = count
     var position = query.from
-    while position < count {
+    let end = min(count, query.from + Self.pageScan)
+    while position < end {
       let flow = self[position]
       let fits =
         (query.experiment ?? flow.tag.experiment) == flow.tag.experiment
@@ -63,6 +68,7 @@ extension FlowTable {
       }
       position += 1
     }
+    if position < count { page.next = position }
     return page
   }
 }

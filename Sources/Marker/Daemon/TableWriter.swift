@@ -5,6 +5,7 @@ import Linux
 import Logging
 import ServiceLifecycle
 import Synchronization
+import XDP
 
 /// The one writer of the flow table: takes what sources say, carries it into the kernel, and hands on what is to be
 /// announced. All that it works with is used by its thread alone.
@@ -16,17 +17,27 @@ final class TableWriter: Service {
     var settings: Settings
     /// Nil where the kernel cannot be asked for sockets.
     let sockets: SocketDesk?
+    /// Connections that rules find as they begin.
+    var connections = ConnectionDesk()
     /// Which path marks what.
     var plan: Plan
+    /// Keeps the flows' records for the next daemon; nil where they end with this one.
+    let memory: (any FlowMemory)?
+    /// Where paths pin what outlives them.
+    let pins: BPFFolder?
     var batch = ChangeBatch()
     var refusals = ComplaintLimit()
     var hearsay = ComplaintLimit()
+    var forgotten = ComplaintLimit()
+    var losses = ComplaintLimit()
     var reportedRefusedMarks: UInt64 = 0
 
     init(
       table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, sockets: SocketDesk?,
-      settings: Settings, plan: Plan
+      settings: Settings, plan: Plan, memory: (any FlowMemory)? = nil, pins: BPFFolder? = nil
     ) {
+      self.memory = memory
+      self.pins = pins
       self.sockets = sockets
       self.table = table
       self.keepers = keepers
@@ -34,13 +45,16 @@ final class TableWriter: Service {
       self.settings = settings
       self.plan = plan
     }
+
+    /// Whether the next daemon is to go on with what is there.
+    var leavesMarks: Bool { settings.keepsMarks && memory != nil }
   }
 
   private let inbox: BoundedQueue<FlowEvent>
   private let announcements: BoundedQueue<Announcement>
   /// Locked by the writer's thread for as long as it runs.
   private let desk: Mutex<Desk>
-  private let log: Logger
+  let log: Logger
   /// Settings that are to be taken over.
   let reconfigurations: ReconfigurationBox
   /// What others ask.
@@ -90,7 +104,13 @@ final class TableWriter: Service {
       }
       for index in work.keepers { desk.keepers[index].tend(desk.table) }
       for request in reconfigurations.take() {
-        request.answer(Result { try desk.reconfigure(request.settings, log: log) })
+        request.answer(
+          Result {
+            try desk.reconfigure(request.settings, log: log)
+            Self.follow(&desk, log: log)
+            takeConnections(&desk, at: .now())
+            endExcluded(&desk, at: .now())
+          })
         work = PendingWork(desk, inbox, reconfigurations, requests)
       }
       let isOpen = inbox.take(into: &events)
@@ -98,21 +118,55 @@ final class TableWriter: Service {
       for event in events { apply(event, at: now, &desk) }
       requests.take(into: &asked)
       if !asked.isEmpty { answer(asked, at: now, &desk) }
+      takeConnections(&desk, at: now)
       if now.monotonic >= nextCheck {
         readUsage(&desk, at: now)
         desk.table.age(at: now, into: &desk.batch)
+        if !desk.table.hasChangedRecords { remember(&desk, at: now.monotonic) }
         nextCheck = now.monotonic.advanced(milliseconds: Self.checkPeriod(desk.settings))
       }
       let due = pace.due(of: desk.table.count, period: desk.settings.ongoingPeriod, at: now.monotonic)
       desk.table.announceOngoing(due, into: &desk.batch)
-      if !isOpen { desk.table.endAll(at: now, into: &desk.batch) }
-      desk.sockets?.settle(&desk.table, &desk.batch, desk.settings, at: now)
+      if !isOpen {
+        desk.connections.stop()
+        if !desk.leavesMarks { desk.table.endAll(at: now, into: &desk.batch) }
+      }
+      settleSockets(&desk, at: now)
       flush(&desk)
       if !isOpen {
-        for keeper in desk.keepers { keeper.finish(successors: []) }
+        finish(&desk)
         desk.sockets?.watch.facts.close()
         return
       }
+    }
+  }
+
+  private func finish(_ desk: inout Desk) {
+    guard desk.leavesMarks else {
+      for keeper in desk.keepers { keeper.finish(successors: []) }
+      return
+    }
+    remember(&desk, at: .now())
+    let seconds = desk.settings.graceTime / 1_000_000
+    for keeper in desk.keepers { keeper.leaveMarks(for: Int(seconds)) }
+    log.info(
+      "marks stay for the next daemon; `marker clean` takes them away",
+      metadata: ["flows": "\(desk.table.count)", "graceTime": "\(seconds)s"])
+  }
+
+  /// Has the kernel know what the table knows.
+  private func remember(_ desk: inout Desk, at now: MonotonicTime) {
+    guard let memory = desk.memory else { return }
+    desk.table.remember(in: memory)
+    do throws(MemoryError) {
+      try memory.settle(at: now)
+      if memory.hasLostAll {
+        desk.table.touchAll()
+        desk.table.remember(in: memory)
+        try memory.settle(at: now)
+      }
+    } catch {
+      desk.forgotten.report(log, "cannot keep all flows for the next daemon", ["error": "\(error)"])
     }
   }
 
@@ -122,14 +176,19 @@ final class TableWriter: Service {
     return min(max(period / 2000, shortestCheckPeriod), checkPeriod)
   }
 
+  /// Gives rules and paths to what finds sockets.
+  static func follow(_ desk: inout Desk, log: Logger) {
+    desk.connections.follow(desk.settings, desk.plan, desk.keepers, log: log)
+    for keeper in desk.keepers where desk.connections.isLive { (keeper as? SockKeeper)?.moveLast() }
+    desk.sockets?.follow(desk.settings, findsConnections: desk.connections.isLive)
+  }
+
   @discardableResult
   func apply(_ event: FlowEvent, at now: Moment, _ desk: inout Desk) -> FlowTable.Outcome {
     let outcome = desk.table.apply(
       event, at: now, localAddresses: desk.network.localAddresses, into: &desk.batch)
     switch outcome {
-    case .refusedFull:
-      desk.refusals.report(
-        log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\(event.flow)"])
+    case .refusedFull: tellOfFullTable(event.flow, &desk)
     case .notLocal:
       desk.hearsay.report(
         log, "a firefly tells of a flow that has no end on this host; it is not marked",
@@ -139,10 +198,27 @@ final class TableWriter: Service {
     return outcome
   }
 
+  func tellOfFullTable(_ flow: AnnouncedFlow, _ desk: inout Desk) {
+    desk.refusals.report(
+      log, "the table is full; a flow is not marked (raise --max-flows)", ["flow": "\(flow)"])
+  }
+
   private func readUsage(_ desk: inout Desk, at now: Moment) {
     for keeper in desk.keepers {
+      var unknown: [FlowKey] = []
       do {
-        try keeper.path.readUsage { key, usage in desk.table.note(usage, of: key, at: now) }
+        guard let entered = desk.connections.path(of: keeper) else {
+          try keeper.path.readUsage { key, usage in desk.table.note(usage, of: key, at: now) }
+          continue
+        }
+        try entered.readTable { key, usage in
+          let isKnown =
+            if let usage, keeper is TCKeeper { desk.table.note(usage, of: key, at: now) } else {
+              desk.table.has(key)
+            }
+          if !isKnown { unknown.append(key) }
+        }
+        try desk.connections.sweep(unknown, desk.sockets)
       } catch {
         log.error("cannot see which flows are silent", metadata: ["error": "\(error)"])
       }
@@ -151,8 +227,8 @@ final class TableWriter: Service {
 
   /// First the kernel, then the announcements: a flow is marked before anybody is told of it.
   func flush(_ desk: inout Desk) {
-    if desk.batch.isEmpty { return }
-    for keeper in desk.keepers { keeper.path.apply(&desk.batch) }
+    if desk.batch.isEmpty, !desk.table.hasChangedRecords { return }
+    desk.keepers.carry(&desk.batch)
     for change in desk.batch.changes {
       guard let failure = change.failure else { continue }
       desk.refusals.report(
@@ -170,6 +246,8 @@ final class TableWriter: Service {
     }
     desk.table.settle(desk.batch)
     desk.batch.settleUsage()
+    // Before it is announced, so that every start that was told of has its end.
+    if desk.table.hasChangedRecords { remember(&desk, at: .now()) }
     _ = announcements.add(desk.batch.announcements)
     desk.batch.removeAll()
   }

@@ -22,9 +22,12 @@ struct InlineSetup {
     }
     guard inside != outside else { throw InlineError.sameDevice(inside) }
     let ports = [try port(inside), try port(outside)]
-    let masters = ports.map { port in details.first { $0.interface.index == port.interface.master }?.interface }
+    let masters = ports.map { port in details.first { $0.interface.index == port.interface.master }?.interface
+    }
     for (port, master) in zip(ports, masters) {
-      if let master, master.kind != "bridge" { throw InlineSetupError.owned(port.interface.name, by: master.name) }
+      if let master, master.kind != "bridge" {
+        throw InlineSetupError.owned(port.interface.name, by: master.name)
+      }
     }
     if let one = masters[0], let other = masters[1], one.index != other.index {
       throw InlineSetupError.twoBridges(inside, one.name, outside, other.name)
@@ -42,7 +45,9 @@ struct InlineSetup {
       if let old = InlineStep.ipv6IsOff(device), old != "1" {
         steps.append((.sysctl(device: device, value: "1"), .sysctl(device: device, value: old)))
       }
-      if master == nil { steps.append((.link(.join(name: device, bridge: name)), .link(.leave(name: device)))) }
+      if master == nil {
+        steps.append((.link(.join(name: device, bridge: name)), .link(.leave(name: device))))
+      }
       if !port.isUp { steps.append((.link(.setUp(name: device)), .link(.setDown(name: device)))) }
     }
     if present == nil {

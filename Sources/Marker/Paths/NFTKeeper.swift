@@ -12,15 +12,17 @@ final class NFTKeeper: PathKeeper {
   /// The families whose flows the table was made with.
   private let firstFamilies: AddressFamilies
 
-  /// - Parameter flows: marked from the beginning, as far as they are of the families.
+  /// - Parameters:
+  ///   - flows, scope: marked from the beginning, as far as they are of the families.
   init(
-    _ selected: [Interface], families: AddressFamilies, maxFlows: Int, flows: NFTPath.Flows, log: Logger
+    _ selected: [Interface], families: AddressFamilies, maxFlows: Int, flows: NFTPath.Flows,
+    scope: ScopeMarks?, log: Logger
   ) throws {
     var random = SystemRandomNumberGenerator()
     firstFamilies = families
     nft = try NFTPath(
       interfaces: selected.map(\.name), families: families, flowLimit: UInt32(maxFlows), seed: random.next(),
-      flows: flows)
+      scope: scope, flows: flows)
     watch = try NFTWatch(for: nft)
     self.log = log
     report(selected)

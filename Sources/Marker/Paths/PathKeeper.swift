@@ -15,6 +15,9 @@ protocol PathKeeper: AnyObject {
   /// Looks at what has happened and mends it.
   func tend(_ table: borrowing FlowTable)
 
+  /// All paths were given a batch of changes, or a scope.
+  func applied()
+
   /// Other interfaces are to be marked on than before.
   ///
   /// - Parameter gone: indexes of interfaces that went away meanwhile; another may have got the same since.
@@ -25,4 +28,31 @@ protocol PathKeeper: AnyObject {
 
   /// Takes the marks away: the daemon stops, or others have taken over.
   func finish(successors: [any PathKeeper])
+
+  /// Has the marks outlive the daemon, however it ends. Called once nothing else marks the same any more.
+  func keepMarks()
+
+  /// The daemon stops and leaves the marks to the next one.
+  ///
+  /// - Parameter seconds: they end after that, where the kernel can see to it.
+  func leaveMarks(for seconds: Int)
+}
+
+extension PathKeeper {
+  func applied() {}
+  func keepMarks() {}
+  func leaveMarks(for seconds: Int) {}
+}
+
+extension [any PathKeeper] {
+  /// Have changes carried into the kernel.
+  func carry(_ changes: inout ChangeBatch) {
+    for keeper in self { keeper.path.apply(&changes) }
+    for keeper in self { keeper.applied() }
+  }
+}
+
+/// Whether a path that marks only what another does not reach has something to mark. The other one says so.
+final class ComplementNeed {
+  var isNeeded = false
 }

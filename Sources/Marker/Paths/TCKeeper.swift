@@ -5,22 +5,46 @@ import XDP
 
 /// Keeps the tc path attached to the interfaces that are selected.
 final class TCKeeper: PathKeeper {
-  private let tc: TCPath
+  let tc: TCPath
+  /// Nil where this path marks everything itself.
+  private let need: ComplementNeed?
   private let log: Logger
   private var selected: [Interface]
   /// Attachments that failed and were told of.
   private var complained: Set<UInt32> = []
   private var toldOfUnmarked = false
+  private var toldOfPins = false
+  /// The families whose flows were marked before anything was attached.
+  private let firstFamilies: AddressFamilies
+  /// Marks outlive the daemon.
+  private var isKeeping = false
 
-  /// Loads the programs and attaches them.
+  /// Loads the programs, gives them the flows and the scope, and attaches them.
+  ///
+  /// - Parameters:
+  ///   - pins: where what outlives the daemon is pinned.
+  ///   - need: where this path only marks what another does not reach.
   init(
-    _ selected: [Interface], maxFlows: Int, hook: TCHook?, insertsHeaders: Bool, log: Logger
-  ) throws(BPFError) {
+    _ selected: [Interface], _ settings: Settings, _ plan: Plan, _ heritage: PathHeritage,
+    need: ComplementNeed? = nil, log: Logger
+  ) throws {
     self.log = log
     self.selected = selected
-    tc = try TCPath(maxFlows: maxFlows, hook: hook, insertsHeaders: insertsHeaders)
+    self.need = need
+    firstFamilies = plan.families(of: .tc)
+    tc = try TCPath(
+      maxFlows: settings.limits.maxFlows, hook: settings.tcHook,
+      insertsHeaders: settings.strategy.ipv6?.headers != nil, pins: heritage.pins, adopts: heritage.isAdopted)
+    tc.families = firstFamilies
+    try tc.takeOver(heritage.flows)
+    try tc.markAll(settings.scope(plan))
+    // Also where it is not needed yet: what cannot be had is found out now. It leaves when it was not needed for a while.
     for interface in selected { try attach(interface) }
+    need?.isNeeded = true
+    tc.isComplement = need != nil
   }
+
+  private var wanted: [Interface] { need?.isNeeded ?? true ? selected : [] }
 
   var path: any MarkingPath { tc }
   var descriptor: Int32? { nil }
@@ -32,6 +56,7 @@ final class TCKeeper: PathKeeper {
       log.warning("somebody removed our tc filter", metadata: ["index": "\(index)"])
       tc.detach(fromInterface: index)
     }
+    applied()
     reconcile()
     if !toldOfUnmarked, tc.tooBigPackets > 0 || tc.unwritablePackets > 0 {
       toldOfUnmarked = true
@@ -44,6 +69,15 @@ final class TCKeeper: PathKeeper {
     ["tooBig": "\(tc.tooBigPackets)", "notWritable": "\(tc.unwritablePackets)"]
   }
 
+  /// Attaches before the batch's changes are announced where they need it.
+  func applied() {
+    guard let need, need.isNeeded == tc.attachedInterfaces.isEmpty, !selected.isEmpty else { return }
+    reconcile()
+    if !need.isNeeded {
+      log.info("all that is tagged is marked by its sockets; tc is not attached meanwhile")
+    }
+  }
+
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {
     self.selected = selected
     // An interface that went and one that came may have the same index.
@@ -52,15 +86,16 @@ final class TCKeeper: PathKeeper {
   }
 
   private func reconcile() {
-    for index in tc.attachedInterfaces where !selected.contains(where: { $0.index == index }) {
+    for index in tc.attachedInterfaces where !wanted.contains(where: { $0.index == index }) {
       tc.detach(fromInterface: index)
     }
-    for interface in selected {
+    for interface in wanted {
       do throws(BPFError) {
         if tc.attachedInterfaces.contains(interface.index) {
           try tc.setMTU(of: interface)
         } else {
           try attach(interface)
+          if isKeeping { keepMarks() }
         }
         complained.remove(interface.index)
       } catch {
@@ -71,15 +106,31 @@ final class TCKeeper: PathKeeper {
     }
   }
 
+  /// Flows of families that have come since are missing; the others were there before anything was attached.
   func takeOver(_ table: borrowing FlowTable) throws(PathError) {
+    guard !firstFamilies.isSuperset(of: tc.families) else { return }
     try tc.takeOver { body in
       table.forEachFlow { flow in
-        if let mark = flow.mark { body(flow.key, mark, flow.counted) }
+        if let mark = flow.mark, !firstFamilies.contains(flow.key) { body(flow.key, mark, flow.counted) }
       }
     }
   }
 
+  func keepMarks() {
+    isKeeping = true
+    do throws(PathError) {
+      try tc.keepMarks()
+    } catch {
+      guard !toldOfPins else { return }
+      toldOfPins = true
+      log.warning("marks end with the daemon", metadata: ["error": "\(error)"])
+    }
+  }
+
+  func leaveMarks(for seconds: Int) { tc.leaveMarks(for: seconds) }
+
   func finish(successors: [any PathKeeper]) {
+    tc.dropMarks()
     for index in tc.attachedInterfaces { tc.detach(fromInterface: index) }
     if tc.tooBigPackets > 0 || tc.unwritablePackets > 0 {
       log.info("packets of tagged flows that left unmarked, as they came", metadata: unmarked)

@@ -25,16 +25,20 @@ final class SocketDesk {
   }
   private var gone: ContiguousArray<Gone> = []
   private var strangers = GoneStrangers()
+  private var released = ReleasedSockets()
+  private var hasRules = false
   private var facts: ContiguousArray<SocketFact> = []
   private var missing: ContiguousArray<FlowKey> = []
   /// The ends in a batch, by flow.
   private var ending: [FlowKey: Int] = [:]
 
+  /// Flows in a batch whose socket is asked for as they start; those of large batches wait for the next dump.
+  private static let startQuestions = 64
   /// Dumps where the kernel tells of destroyed sockets, and where it does not. Milliseconds.
   private static let (notifiedPeriod, unnotifiedPeriod): (Int64, Int64) = (30_000, 5_000)
 
   /// - Throws: where the kernel cannot be asked for sockets.
-  init(log: Logger) throws(SystemError) {
+  init(_ settings: Settings, log: Logger) throws(SystemError) {
     self.log = log
     query = try SocketDump()
     do throws(SystemError) {
@@ -46,8 +50,31 @@ final class SocketDesk {
         "the kernel does not tell of closed sockets; they are looked for", metadata: ["error": "\(error)"])
       ends = nil
     }
+    // The program at TCP's events comes later, if at all.
     watch = try SocketWatch(
-      period: ends == nil ? Self.unnotifiedPeriod : Self.notifiedPeriod, log: log)
+      Self.schedule(settings, isNotified: ends != nil, findsConnections: false), log: log)
+  }
+
+  private static func schedule(
+    _ settings: Settings, isNotified: Bool, findsConnections: Bool
+  ) -> SocketSchedule {
+    let rules = settings.socketRules
+    let asked = settings.sockets.period / 1000
+    var schedule = SocketSchedule(rules: rules, tcpPeriod: isNotified ? notifiedPeriod : unnotifiedPeriod)
+    if !findsConnections, rules.contains(where: { $0.transports.contains(.tcp) }) {
+      schedule.tcpPeriod = asked
+    }
+    if rules.contains(where: { $0.transports.contains(.udp) }) { schedule.udpPeriod = asked }
+    return schedule
+  }
+
+  /// Goes by these rules from now on.
+  ///
+  /// - Parameter findsConnections: whether TCP's connections are told of as they begin.
+  func follow(_ settings: Settings, findsConnections: Bool) {
+    hasRules = !settings.socketRules.isEmpty
+    watch.setSchedule(
+      Self.schedule(settings, isNotified: ends != nil, findsConnections: findsConnections))
   }
 
   /// Readable while sockets were destroyed that nobody looked at.
@@ -55,10 +82,15 @@ final class SocketDesk {
 
   /// Takes over what happened to sockets since the last call, and completes the batch's announcements. Events that came
   /// meanwhile have to be applied already, so that the start of a flow is known before its socket's end.
-  func settle(_ table: inout FlowTable, _ batch: inout ChangeBatch, _ settings: Settings, at now: Moment) {
+  ///
+  /// - Parameter start: applies the start of a flow that a rule finds.
+  func settle(
+    _ table: inout FlowTable, _ batch: inout ChangeBatch, _ settings: Settings, at now: Moment,
+    start: (FlowEvent, inout FlowTable, inout ChangeBatch) -> Void
+  ) {
     let enriches = settings.enrichment != .none
     takeEnds(at: now, enriches)
-    takeFacts(&table, &batch, settings, at: now)
+    takeFacts(&table, &batch, settings, at: now, start)
     completeEarlier(&table, &batch, enriches, at: now)
     endFlows(&table, &batch, settings)
     watch.setHasFlows(table.count > 0)
@@ -68,6 +100,7 @@ final class SocketDesk {
     guard let ends else { return }
     do {
       let isComplete = try ends.take { socket in
+        released.remove(socket.key)
         let info = socket.tcpInfo
         gone.append(
           Gone(
@@ -85,11 +118,18 @@ final class SocketDesk {
     _ table: inout FlowTable, _ batch: inout ChangeBatch, _ enriches: Bool, at now: Moment
   ) {
     ending.removeAll(keepingCapacity: true)
+    var questions = Self.startQuestions
     // Flows that end below have their announcements behind these, complete.
     for index in batch.announcements.indices where batch.announcements[index].mayHaveSocket {
       let key = batch.announcements[index].key
       if batch.announcements[index].state == .start {
-        if let stranger = strangers.take(key, at: now.monotonic) { gone.append(stranger) }
+        if let stranger = strangers.take(key, at: now.monotonic) {
+          gone.append(stranger)
+        } else if questions > 0 {
+          // So that a daemon which takes over soon knows that the flow ends with its socket.
+          questions -= 1
+          if info(of: key) != nil { table.sight(key) }
+        }
         continue
       }
       if let info = info(of: key) {
@@ -98,8 +138,15 @@ final class SocketDesk {
           table.note(bytes, ofSocket: key, at: now)
         }
         if enriches { batch.announcements[index].report = TCPReport(info) }
+        if hasRules, batch.announcements[index].state == .end { released.insert(key) }
       } else if batch.announcements[index].state == .end {
         ending[key] = index
+      }
+    }
+    if hasRules {
+      for announcement in batch.announcements
+      where announcement.state == .end && announcement.key.transport == .udp && isThere(announcement.key) {
+        released.insert(announcement.key)
       }
     }
     // A socket that closed just now may not have been told of yet.
@@ -113,9 +160,9 @@ final class SocketDesk {
         batch.announcements[index].report = socket.report
       } else if !table.has(socket.key) {
         strangers.insert(socket)
-      } else if settings.endsWithSocket {
+      } else if settings.endsWithSocket || table.isFoundBySocket(socket.key) {
         // Its successor may have the same addresses and ports.
-        guard info(of: socket.key) == nil else { continue }
+        guard !isThere(socket.key) else { continue }
         table.endWithSocket(
           socket.key, socket.bytes, report: socket.report, at: socket.time.wall, now: socket.time,
           into: &batch)
@@ -127,17 +174,25 @@ final class SocketDesk {
   }
 
   private func takeFacts(
-    _ table: inout FlowTable, _ batch: inout ChangeBatch, _ settings: Settings, at now: Moment
+    _ table: inout FlowTable, _ batch: inout ChangeBatch, _ settings: Settings, at now: Moment,
+    _ start: (FlowEvent, inout FlowTable, inout ChangeBatch) -> Void
   ) {
     guard watch.facts.take(into: &facts) else { return }
     for fact in facts {
       switch fact {
-      case .seen(let key, let bytes, let dump): table.note(bytes, ofSocket: key, dump: dump, at: now)
-      case .dumped(let dump, let began):
+      case .seen(let key, let bytes, let dump):
+        released.note(key, dump: dump)
+        table.note(bytes, ofSocket: key, dump: dump, at: now)
+      case .matched(let key, let tag, let origin, let isNew):
+        if isNew { released.remove(key) }
+        guard !released.contains(key) else { continue }
+        start(FlowEvent(.start, AnnouncedFlow(key, .outbound), tag, from: origin), &table, &batch)
+      case .dumped(let dump, let transport, let began):
+        released.finish(dump, of: transport)
         missing.removeAll(keepingCapacity: true)
-        let before = table.finishDump(dump, began: began) { missing.append($0) }
-        guard settings.endsWithSocket else { continue }
-        for key in missing where info(of: key) == nil {
+        let before = table.finishDump(dump, of: transport, began: began) { missing.append($0) }
+        for key in missing {
+          guard settings.endsWithSocket || table.isFoundBySocket(key), !isThere(key) else { continue }
           // It went after the dump before began, and after its last sign of life.
           let seen = table.lastSeen(key).map(now.wall(at:)) ?? began.wall
           table.endWithSocket(
@@ -145,6 +200,17 @@ final class SocketDesk {
         }
       }
     }
+  }
+
+  /// Whether a flow's socket is there; one that closes is not.
+  func isThere(_ key: FlowKey) -> Bool {
+    guard key.transport == .tcp else { return ((try? query.one(key) { _ in true }) ?? nil) ?? false }
+    return info(of: key) != nil
+  }
+
+  /// Whether a connection is there, though it may only be on its way.
+  func isAnywhere(_ key: FlowKey) -> Bool {
+    ((try? query.one(key) { $0.state != .timeWait && $0.state != .closed }) ?? nil) ?? false
   }
 
   /// What the kernel tells of a flow's connection; nil where it has none.

@@ -103,7 +103,9 @@ struct FireflyReader: ~Copyable {
       return
     }
     heard.note(sender: sender.address)
-    if relays { relayed.append(datagram, json: firefly.json, from: sender) }
+    if relays {
+      relayed.append(datagram, json: firefly.json, from: sender, experiment: firefly.tag.experiment)
+    }
     guard firefly.namesOneFlow else {
       counts.telemetry += 1
       return

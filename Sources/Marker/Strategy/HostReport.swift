@@ -7,7 +7,7 @@ import XDP
 struct HostReport {
   /// What a row is about, in the order in which they are shown.
   enum Group: String, CaseIterable {
-    case process, kernel, tc, nft, sockets
+    case process, kernel, tc, nft, sock, sockets
     case xdp = "AF_XDP"
     case inline
   }
@@ -30,6 +30,7 @@ struct HostReport {
     add(.kernel, BPFProbe.attempts(maxFlows: maxFlows))
     tc()
     nft()
+    sock()
     add(
       .sockets,
       [
@@ -68,6 +69,16 @@ struct HostReport {
     abilities.merge(.nft, findings)
   }
 
+  private mutating func sock() {
+    let sock = SockPath.probe()
+    add(.sock, Self.attempts("sock", sock.stamps) + sock.attempts)
+    abilities.merge(.sock, sock.stamps)
+    // The private namespace that it was tried in has settings of its own.
+    let label = SockConditions.label()
+    add(.sock, [Attempt("sock: settings for labels", label)])
+    if label.isNo { abilities[.sock, .label] = label }
+  }
+
   private static func attempts(_ way: String, _ findings: [Stamp: Finding]) -> [Attempt] {
     findings.sorted { $0.key.rawValue < $1.key.rawValue }.map { stamp, finding in
       Attempt("\(way): \(stamp.words)", finding)
@@ -89,6 +100,7 @@ extension Plan {
       let next = assignment.fallbacks.map(\.rawValue).joined(separator: ", ")
       return "\(family): \(assignment.stamp.words) by \(path.rawValue)"
         + (assignment.finding.description.isEmpty ? "" : " (\(assignment.finding))")
+        + (assignment.complement.map { ", and by \($0.rawValue) what that does not reach" } ?? "")
         + (next.isEmpty ? "" : ", else \(next)")
         + (passed.isEmpty ? "" : "; \(passed.joined(separator: "; "))")
     }

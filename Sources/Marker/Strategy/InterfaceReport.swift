@@ -72,7 +72,8 @@ extension InterfaceReport {
 extension InterfaceReport {
   /// The engine that `inline.engine: auto` would take where an interface is a port, and why.
   var inlineAttempts: [Attempt] {
-    rows.filter { $0.details.interface.linkHeader == .ethernet && $0.details.interface.kind != "bridge" }.map { row in
+    rows.filter { $0.details.interface.linkHeader == .ethernet && $0.details.interface.kind != "bridge" }.map
+    { row in
       Attempt(
         "engine at \(row.name)",
         .untried(

@@ -31,7 +31,9 @@ struct PathAbilities: Equatable, Sendable {
     case (_, .label), (_, .ipv6CodePoint), (_, .ipv4CodePoint): .untried()
     case (.tc, _): .untried()
     case (.xdp, _), (.raw, _):
-      .no("extension headers are not inserted between two ports", needs: "the tc path, on the hosts themselves")
+      .no(
+        "extension headers are not inserted between two ports", needs: "the tc path, on the hosts themselves")
+    case (.sock, _): .no("a socket cannot be set to send an extension header", needs: "the tc path")
     case (.nft, _): .no("nftables rules cannot insert an extension header", needs: "the tc path")
     }
   }

@@ -13,6 +13,8 @@ struct Plan: Equatable, Sendable {
     let stamp: Stamp
     /// Nil where no path can; then the family's flows are announced only.
     let path: PathKind?
+    /// The path that marks what `path` cannot reach; nil where that reaches all, or was named alone.
+    var complement: PathKind?
     /// What was found out about `path`.
     let finding: Finding
     /// Paths to take where `path` fails after all, in this order.
@@ -37,9 +39,9 @@ struct Plan: Equatable, Sendable {
     case .auto: pinned = nil
     case .tc: pinned = .tc
     case .nft: pinned = .nft
+    case .sock: pinned = .sock
     case .xdp: pinned = .xdp
     case .raw: pinned = .raw
-    case .sock: throw .unknownPath(choice)
     }
     // The two engines mark between two ports, the other paths what this host sends.
     let isInline = pinned == .xdp || pinned == .raw
@@ -56,25 +58,30 @@ struct Plan: Equatable, Sendable {
   }
 
   private static func assign(
-    _ stamp: Stamp, _ strategy: Strategy, _ pinned: PathKind?, _ engines: [PathKind]?, _ abilities: PathAbilities
+    _ stamp: Stamp, _ strategy: Strategy, _ pinned: PathKind?, _ engines: [PathKind]?,
+    _ abilities: PathAbilities
   ) throws(PlanError) -> Assignment {
-    let order = pinned.map { [$0] } ?? engines ?? preference(stamp)
+    let order = pinned.map { [$0] } ?? engines ?? preference(stamp, strategy)
     var able: [PathKind] = []
     var rejections: [Assignment.Rejection] = []
     for path in order {
       let finding = abilities[path, stamp]
+      if path == .sock, pinned == nil, abilities[.tc, stamp].isNo { continue }
       if finding.isNo { rejections.append(.init(path: path, finding: finding)) } else { able.append(path) }
     }
     if let pinned, able.isEmpty { throw .pinned(pinned, strategy, stamp, abilities[pinned, stamp]) }
     return Assignment(
-      stamp: stamp, path: able.first, finding: able.first.map { abilities[$0, stamp] } ?? .untried(),
+      stamp: stamp, path: able.first, complement: able.first == .sock && pinned == nil ? .tc : nil,
+      finding: able.first.map { abilities[$0, stamp] } ?? .untried(),
       fallbacks: Array(able.dropFirst()), rejections: rejections)
   }
 
-  /// The label by eBPF, which costs other packets nothing; DSCP by nftables, which every host has.
-  private static func preference(_ stamp: Stamp) -> [PathKind] {
+  /// The label by the kernel itself, which costs no packet anything, with tc for what that cannot reach, else by eBPF;
+  /// DSCP by nftables, which every host has, unless the label's programs are there anyway.
+  private static func preference(_ stamp: Stamp, _ strategy: Strategy) -> [PathKind] {
     switch stamp {
-    case .label: [.tc, .nft]
+    case .label: [.sock, .tc, .nft]
+    case .ipv4CodePoint where strategy == .auto: [.sock, .nft, .tc]
     case .ipv4CodePoint, .ipv6CodePoint: [.nft, .tc]
     case .hopByHop, .destination, .hopByHopDestination: [.tc]
     }
@@ -92,11 +99,22 @@ extension Plan {
   /// The paths in use, each once.
   var paths: [PathKind] {
     var paths: [PathKind] = []
-    for path in assignments.compactMap(\.path) where !paths.contains(path) { paths.append(path) }
+    // A complement first: what it completes reads its table.
+    for path in assignments.flatMap({ [$0.complement, $0.path] }).compactMap(\.self)
+    where !paths.contains(path) {
+      paths.append(path)
+    }
     return paths
   }
 
-  func stamps(of path: PathKind) -> [Stamp] { assignments.filter { $0.path == path }.map(\.stamp) }
+  func stamps(of path: PathKind) -> [Stamp] {
+    assignments.filter { $0.path == path || $0.complement == path }.map(\.stamp)
+  }
+
+  /// Whether a path marks only what another does not reach.
+  func isComplement(_ path: PathKind) -> Bool {
+    assignments.contains { $0.complement == path } && !assignments.contains { $0.path == path }
+  }
 
   func families(of path: PathKind) -> AddressFamilies {
     stamps(of: path).reduce(into: []) { $0.formUnion($1.families) }

@@ -3,7 +3,6 @@ import Linux
 
 /// Why what was asked for cannot be.
 enum PlanError: Error, Equatable, Sendable {
-  case unknownPath(PathChoice)
   /// The named path marks between two ports, and there are none.
   case needsPair(PathChoice)
   /// The named path does not mark between two ports.
@@ -15,11 +14,9 @@ enum PlanError: Error, Equatable, Sendable {
 extension PlanError: CustomStringConvertible {
   var description: String {
     switch self {
-    case .unknownPath(let choice):
-      return "this version has no path \(choice.rawValue); it has "
-        + PathKind.allCases.map(\.rawValue).joined(separator: " and ")
     case .needsPair(let choice):
-      return "path \(choice.rawValue) marks between two ports: name them with --inside and --outside, or inline.inside "
+      return
+        "path \(choice.rawValue) marks between two ports: name them with --inside and --outside, or inline.inside "
         + "and inline.outside in the configuration"
     case .notInline(let choice):
       return "path \(choice.rawValue) marks what this host sends, not what passes between inline.inside and "

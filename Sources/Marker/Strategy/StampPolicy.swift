@@ -1,12 +1,18 @@
 import Flow
+import Linux
 
 extension Settings {
   /// Which path stamps what where paths can do what is given.
   func plan(_ abilities: PathAbilities = PathAbilities()) throws(PlanError) -> Plan {
-    if interfaces.isEmpty, !inline.isOn {
+    // Sockets are set whatever interface their packets leave by.
+    if interfaces.isEmpty, !inline.isOn, path != .sock {
       // A path that has nothing to do is no mistake, except one that waits for ports.
       if path == .xdp || path == .raw { throw .needsPair(path) }
       return .nothing
+    }
+    var abilities = abilities
+    if sockets.group == .none {
+      abilities.set(.sock, to: .no("sockets.cgroup is none", needs: "auto, or a folder"))
     }
     return try Plan(
       strategy, path, abilities, dscpOnIPv6: dscpOnIPv6, inline: inline.isOn ? inline.engine : nil)
@@ -25,7 +31,7 @@ extension Settings {
       guard case .mark(let mark) = policy.decide(markAll, isIPv4: isIPv4, entropy: 0) else { return nil }
       return mark
     }
-    return ScopeMarks(ipv6: mark(isIPv4: false), ipv4: mark(isIPv4: true))
+    return ScopeMarks(ipv6: mark(isIPv4: false), ipv4: mark(isIPv4: true), except: exclusions)
   }
 
   private func stamping(_ assignment: Plan.Assignment?) -> MarkPolicy.Stamping {

@@ -13,6 +13,6 @@ enum Strategy: String, Sendable, CaseIterable {
 /// Which path the operator wants. Paths that are not built yet have their names already, so that naming one is
 /// answered by what this version has instead of by a list of spellings.
 enum PathChoice: String, Sendable, CaseIterable {
-  case auto, tc, nft
-  case sock, xdp, raw
+  case auto, sock, tc, nft
+  case xdp, raw
 }

@@ -44,7 +44,9 @@ public struct FeatureRecord: Sendable {
     var commands: [String] = []
     let lines = lines
     for end in End.allCases {
-      let features = lines.filter { $0.hasPrefix("\(end.rawValue) ") }.map { String($0.dropFirst(end.rawValue.count + 1)) }
+      let features = lines.filter { $0.hasPrefix("\(end.rawValue) ") }.map {
+        String($0.dropFirst(end.rawValue.count + 1))
+      }
       guard !features.isEmpty else { continue }
       let wanted = Dictionary(features.map { ($0, true) }) { first, _ in first }
       func turnOn(_ name: String) throws(SystemError) {

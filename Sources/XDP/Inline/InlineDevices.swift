@@ -27,7 +27,8 @@ final class InlineDevices {
     ["tx-vlan-hw-insert", "tx-vlan-stag-hw-insert"]
       + (isGeneric
         ? [
-          "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-tcp-ecn-segmentation", "tx-tcp-mangleid-segmentation",
+          "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-tcp-ecn-segmentation",
+          "tx-tcp-mangleid-segmentation",
           "tx-tcp-accecn-segmentation", "tx-udp-segmentation", "tx-sctp-segmentation", "tx-gso-list",
           "tx-generic-segmentation",
         ] : [])

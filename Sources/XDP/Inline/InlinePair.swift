@@ -15,7 +15,9 @@ public struct InlinePair: Hashable, Sendable {
     // A veth's `lower` is its peer.
     let arePeers = inside.kind == "veth" && inside.lowerNamespace == nil && inside.lower == outside.index
     guard !arePeers else { throw .peers(inside.name, outside.name) }
-    guard inside.master != 0, inside.master == outside.master else { throw .noBridge(inside.name, outside.name) }
+    guard inside.master != 0, inside.master == outside.master else {
+      throw .noBridge(inside.name, outside.name)
+    }
     guard outside.mtu == 0 || inside.mtu <= outside.mtu else { throw .mtu(inside, outside) }
     self.inside = inside
     self.outside = outside

@@ -49,7 +49,8 @@ public final class InlinePath: MarkingPath {
   public func open(_ pair: InlinePair) throws(InlineError) {
     close()
     var random = SystemRandomNumberGenerator()
-    let gate: any InlineGate = kind == .xdp ? try XDPGate(pair, remembers: remembers) : try PacketSocketGate(pair, hook: hook)
+    let gate: any InlineGate =
+      kind == .xdp ? try XDPGate(pair, remembers: remembers) : try PacketSocketGate(pair, hook: hook)
     // Nothing is active yet, so no packet comes before the thread is there.
     try gate.open()
     do throws(SystemError) {
@@ -161,9 +162,13 @@ public final class InlinePath: MarkingPath {
       orders.append(.init(action: .mark, key: FlowWords(key), stamp: stamp, usage: usage))
       keys.append(key)
     }
-    guard keys.count <= maxFlows else { throw PathError(kind, "\(keys.count) flows are more than \(maxFlows)") }
+    guard keys.count <= maxFlows else {
+      throw PathError(kind, "\(keys.count) flows are more than \(maxFlows)")
+    }
     guard let running else { return }
-    guard running.thread.perform(&orders) else { throw PathError(kind, fault ?? "the packet thread has ended") }
+    guard running.thread.perform(&orders) else {
+      throw PathError(kind, fault ?? "the packet thread has ended")
+    }
     for (order, key) in zip(orders, keys) where order.code == 0 && !order.wasThere { enter(key) }
     updateActive()
     if orders.contains(where: { $0.code != 0 }) { throw PathError(kind, "there is no memory for all flows") }
@@ -171,9 +176,14 @@ public final class InlinePath: MarkingPath {
 
   public func markAll(_ marks: ScopeMarks?) throws(PathError) {
     let marks = marks?.of(families)
+    if let marks, marks.exclusions != .none {
+      throw PathError(kind, "cannot leave out networks or ports of mark-all; take markAllExcept away")
+    }
     scope = marks
     guard let running else { return }
-    guard running.thread.setScope(ipv6: marks?.ipv6.flatMap { StampWord($0) }, ipv4: marks?.ipv4.flatMap { StampWord($0) })
+    guard
+      running.thread.setScope(
+        ipv6: marks?.ipv6.flatMap { StampWord($0) }, ipv4: marks?.ipv4.flatMap { StampWord($0) })
     else { throw PathError(kind, fault ?? "the packet thread has ended") }
     updateActive()
   }

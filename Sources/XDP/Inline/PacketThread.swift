@@ -116,7 +116,9 @@ final class PacketThread: Sendable {
   func readUsage(_ body: (FlowKey, Usage) -> Void) {
     // The thread changes the table's memory only on an order, and frees it only under this lock.
     state.withLock { state in
-      guard let (address, capacity) = state.table, let slots = RewriterTable.Slot(bitPattern: address) else { return }
+      guard let (address, capacity) = state.table, let slots = RewriterTable.Slot(bitPattern: address) else {
+        return
+      }
       RewriterTable.forEach(slots, capacity: capacity) { words, usage in
         if let key = words.flowKey { body(key, usage) }
       }
@@ -128,7 +130,9 @@ final class PacketThread: Sendable {
   ) {
     var rewriter = Rewriter(seed: seed)
     publish(rewriter)
-    var waiting = (engine.descriptors + [wake.descriptor]).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+    var waiting = (engine.descriptors + [wake.descriptor]).map {
+      pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+    }
     // Four times as often as the lease ends.
     let pause = Int32(lease / 4_000_000)
     var failure: SystemError?

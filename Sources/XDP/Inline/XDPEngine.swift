@@ -37,7 +37,8 @@ final class XDPEngine: PacketEngine {
     let first = XDPSocket.freshRings()
     var handle: OpaquePointer?
     let status = xsk_umem__create(
-      &handle, memory.mapping.start, UInt64(memory.mapping.size), ring(first, \.fill), ring(first, \.completion),
+      &handle, memory.mapping.start, UInt64(memory.mapping.size), ring(first, \.fill),
+      ring(first, \.completion),
       &config)
     guard status == 0, let handle else {
       first.deallocate()

@@ -35,7 +35,8 @@ final class XDPSocket {
     var socket: OpaquePointer?
     let status = xsk_socket__create_shared(
       &socket, device, queue, umem, direction == .receiving ? ring(rings, \.receive) : nil,
-      direction == .sending ? ring(rings, \.send) : nil, ring(rings, \.fill), ring(rings, \.completion), &config)
+      direction == .sending ? ring(rings, \.send) : nil, ring(rings, \.fill), ring(rings, \.completion),
+      &config)
     guard status == 0, let socket else {
       rings.deallocate()
       throw SystemError("bind AF_XDP", "\(device), queue \(queue)", code: -status)

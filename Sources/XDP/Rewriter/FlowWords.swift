@@ -38,7 +38,9 @@ struct FlowWords {
 
   /// Nil for a transport that no flow has.
   var flowKey: FlowKey? {
-    guard let transport = TransportProtocol(rawValue: UInt8(truncatingIfNeeded: ends >> 32)) else { return nil }
+    guard let transport = TransportProtocol(rawValue: UInt8(truncatingIfNeeded: ends >> 32)) else {
+      return nil
+    }
     return FlowKey(
       local: Endpoint(
         Address(high: UInt64(bigEndian: local0), low: UInt64(bigEndian: local1)),

@@ -13,7 +13,8 @@ struct FragmentMemory: ~Copyable {
 
   init() {
     // Their pages are not there until they are written to.
-    guard let entries = calloc(Self.sets * Self.ways * Self.entryWords, 8), let next = calloc(Self.sets, 1) else {
+    guard let entries = calloc(Self.sets * Self.ways * Self.entryWords, 8), let next = calloc(Self.sets, 1)
+    else {
       preconditionFailure("no memory for fragments")
     }
     self.entries = entries.bindMemory(to: UInt64.self, capacity: Self.sets * Self.ways * Self.entryWords)

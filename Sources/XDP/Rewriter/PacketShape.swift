@@ -26,7 +26,8 @@ struct PacketShape {
 
   private static func isExtension(_ next: UInt8) -> Bool {
     switch Int(next) {
-    case Int(IPPROTO_HOPOPTS), Int(IPPROTO_ROUTING), Int(IPPROTO_DSTOPTS), Int(IPPROTO_FRAGMENT), Int(IPPROTO_AH):
+    case Int(IPPROTO_HOPOPTS), Int(IPPROTO_ROUTING), Int(IPPROTO_DSTOPTS), Int(IPPROTO_FRAGMENT),
+      Int(IPPROTO_AH):
       true
     default: false
     }
@@ -54,7 +55,9 @@ struct PacketShape {
         frame.loadUnaligned(fromByteOffset: at + 24, as: UInt64.self),
         frame.loadUnaligned(fromByteOffset: at + 32, as: UInt64.self), ends: 0)
       next = frame.load(fromByteOffset: at + 6, as: UInt8.self)
-      guard let end = readExtensions(frame, length, at + 40), readPorts(frame, length, end) else { return nil }
+      guard let end = readExtensions(frame, length, at + 40), readPorts(frame, length, end) else {
+        return nil
+      }
     case 0x0800:
       guard at + 20 <= length else { return nil }
       let first = frame.load(fromByteOffset: at, as: UInt8.self)

@@ -14,7 +14,8 @@ enum PartialChecksum {
     let header = UnsafeRawPointer(frame + shape.network)
     let end: Int
     if shape.isIPv6 {
-      end = shape.network + 40 + Int(UInt16(bigEndian: header.loadUnaligned(fromByteOffset: 4, as: UInt16.self)))
+      end =
+        shape.network + 40 + Int(UInt16(bigEndian: header.loadUnaligned(fromByteOffset: 4, as: UInt16.self)))
     } else {
       end = shape.network + Int(UInt16(bigEndian: header.loadUnaligned(fromByteOffset: 2, as: UInt16.self)))
     }

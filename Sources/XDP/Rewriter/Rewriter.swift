@@ -185,7 +185,8 @@ struct Rewriter: ~Copyable {
   /// The label's free bits for a packet without a label whose stamp many flows share: the same for all of its flow.
   @inline(__always)
   private static func entropy(_ key: FlowWords) -> UInt32 {
-    var hash = key.local0 ^ key.local1 &* 0x9e37_79b9_7f4a_7c15 ^ key.remote0 ^ key.remote1 ^ key.ends &* 0x85eb_ca6b
+    var hash =
+      key.local0 ^ key.local1 &* 0x9e37_79b9_7f4a_7c15 ^ key.remote0 ^ key.remote1 ^ key.ends &* 0x85eb_ca6b
     hash = (hash ^ hash >> 32) &* 0xbf58_476d_1ce4_e5b9
     return UInt32(truncatingIfNeeded: hash >> 40)
   }

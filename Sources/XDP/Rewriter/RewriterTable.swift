@@ -83,7 +83,8 @@ struct RewriterTable: ~Copyable {
   }
 
   private static func read(_ word: UnsafeMutablePointer<UInt64>) -> UInt64 {
-    UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt64>.self).pointee.load(ordering: .relaxed)
+    UnsafeMutableRawPointer(word).assumingMemoryBound(to: Atomic<UInt64>.self).pointee.load(
+      ordering: .relaxed)
   }
 
   static func usage(_ slot: Slot) -> Usage { Usage(packets: read(slot + packets), bytes: read(slot + bytes)) }

@@ -20,6 +20,14 @@ extension FlowdGoConfiguration {
       key("plugins.namedPipe.pipePath", \.pipe, .path),
       key("plugins.api.bindAddress", \.apiAddress, .text("an IP address")),
       key("plugins.api.bindPort", \.apiPort, .port),
+      key("plugins.iperf3.minSourcePort", \.sourcePorts.least, .portBound),
+      key("plugins.iperf3.maxSourcePort", \.sourcePorts.most, .portBound),
+      key("plugins.iperf3.minDestinationPort", \.destinationPorts.least, .portBound),
+      key("plugins.iperf3.maxDestinationPort", \.destinationPorts.most, .portBound),
+      key("plugins.iperf3.cgroupPath", \.group, .path),
+      // A pair for each flow either way.
+      Key("plugins.iperf3.randomIDs") { node, _ throws(YAMLProblem) in _ = try ValueType<Bool>.bool.read(node)
+      },
       key("backends.marker.targetInterfaces", \.interfaces, .list(of: .interface)),
       key("backends.marker.discoverInterfaces", \.discoversInterfaces, .bool),
       key(
@@ -33,6 +41,8 @@ extension FlowdGoConfiguration {
       key("backends.firefly.collectorPort", \.collectorPort, .port),
       key("backends.firefly.enrich", \.enriches, .bool),
       key("backends.firefly.enrichmentMode", \.enrichment, .flowdGoMode),
+      key("backends.firefly.stun.manualMapping", \.addressPairs, .publicAddresses),
+      key("backends.firefly.stun.stunServers", \.stunServers, .list(of: .stunServer, atMost: 16)),
       key("enrichers.period", \.enrichmentPeriod, .integer(1...86_400_000, "milliseconds")),
     ]
     + ["firefly", "fireflyp"].flatMap { plugin in
@@ -43,6 +53,12 @@ extension FlowdGoConfiguration {
       ]
     }
     + ["experimentId", "experimentID"].map { key("plugins.perfsonar.\($0)", \.experiment, .experiment) }
+    + ["experimentIds", "experimentIDs"].map {
+      key("plugins.iperf3.\($0)", \.flowExperiments, .list(of: .experiment))
+    }
+    + ["activityIds", "activityIDs"].map {
+      key("plugins.iperf3.\($0)", \.flowActivities, .list(of: .integer(0...63, "an activity")))
+    }
     + ["activityId", "activityID"].map {
       key("plugins.perfsonar.\($0)", \.activity, .integer(0...63, "an activity"))
     }
@@ -57,31 +73,27 @@ extension FlowdGoConfiguration {
     ("plugins.fireflyp.bufferSize", "a datagram is read whole, whatever its size"),
     ("plugins.fireflyp.deadline", "the listener waits for fireflies and for nothing else"),
     ("plugins.fireflyp.hasSyslogHeader", "a firefly is read with a header and without"),
-    ("plugins.iperf3", "this version does not find flows by their ports"),
+    ("plugins.iperf3.programPath", "the BPF programs are built in"),
+    ("plugins.iperf3.debugMode", "there is no debugging program; use --log-level debug"),
     ("plugins.namedPipe.maxReaders", "a pipe has one reader, which is fast enough"),
     ("plugins.namedPipe.buffSize", "lines are read whole, whatever their number"),
     ("backends.marker.removeQdisc", "only what marker added is removed, never others' filters"),
     ("backends.marker.programPath", "the BPF programs are built in"),
     ("backends.marker.debugMode", "there is no debugging program; use --log-level debug"),
     ("backends.marker.forceHookRemoval", "others' hooks are never removed, and need not be"),
-    ("backends.firefly.stun", "addresses are announced as the flow has them"),
     ("backends.prometheus", "this version exports no metrics"),
     ("enrichers.netlink", "every TCP socket is asked for, with all that the kernel tells"),
-    ("enrichers.skops", "TCP metrics come from netlink alone, which has the same"),
+    ("enrichers.skops.cgroupPath", "what skOps tells of a connection is asked of the kernel by netlink"),
+    ("enrichers.skops.programPath", "what skOps tells of a connection is asked of the kernel by netlink"),
+    ("enrichers.skops.debugMode", "what skOps tells of a connection is asked of the kernel by netlink"),
+    ("enrichers.skops.strategy", "what skOps tells of a connection is asked of the kernel by netlink"),
   ]
 
   /// The keys of which `reasons` speaks, by the path that it has there.
   private static let ignored: [String: String] = {
     let keys: [String: [String]] = [
-      "plugins.iperf3": [
-        "minSourcePort", "maxSourcePort", "minDestinationPort", "maxDestinationPort", "cgroupPath",
-        "programPath",
-        "debugMode", "randomIDs", "activityIDs", "activityIds", "experimentIDs", "experimentIds",
-      ],
-      "backends.firefly.stun": ["manualMapping", "stunServers"],
       "backends.prometheus": ["log", "bindAddress", "netlinkPort", "skopsPort"],
       "enrichers.netlink": ["protocol", "ext", "state"],
-      "enrichers.skops": ["cgroupPath", "programPath", "debugMode", "strategy"],
     ]
     var ignored: [String: String] = [:]
     for (path, _) in reasons {
@@ -96,16 +108,7 @@ extension FlowdGoConfiguration {
 }
 
 extension ValueType where Value == UInt16 {
-  /// By number or name.
-  fileprivate static let experiment = ValueType("an experiment, by number or name") {
-    node throws(YAMLProblem) in
-    guard let text = node.text else { throw node.expected("an experiment, by number or name") }
-    do throws(SciTagError) { return try Registry.embedded.experiment(text) } catch {
-      throw YAMLProblem(node.mark, "\(error)")
-    }
-  } write: {
-    "\($0)"
-  }
+  fileprivate static let portBound = integer(0...65535, "a port, or 0 for no bound,")
 }
 
 extension ValueType where Value == Address {

@@ -16,9 +16,11 @@ extension Configuration {
     takeAPI(said, reading, &problems)
     takeMarker(said, reading)
     takePerfsonar(said, reading, &problems)
+    takeRules(said, reading, &problems)
     takeFireflies(said, reading, &problems)
     takeListener(said, reading)
     takeEnrichment(said, reading)
+    takePublicAddresses(said, reading, &problems)
     guard problems.isEmpty else { throw ConfigurationError(file, problems) }
 
     for (path, reason) in FlowdGoConfiguration.reasons {
@@ -29,10 +31,10 @@ extension Configuration {
     warnings.sort { ($0.mark?.line ?? 0) < ($1.mark?.line ?? 0) }
   }
 
-  private typealias Reading = Schema<FlowdGoConfiguration>.Reading
+  typealias Reading = Schema<FlowdGoConfiguration>.Reading
 
   /// The line that says it, else what flowd-go does without.
-  private func origin(_ reading: Reading, _ paths: String...) -> Origin {
+  func origin(_ reading: Reading, _ paths: String...) -> Origin {
     for path in paths { if let mark = reading.places[path] { return .file(line: mark.line) } }
     return .flowdGo
   }
@@ -166,28 +168,5 @@ extension Configuration {
       settings.collectors.append(receiver)
     }
     set(.file(line: place.line), of: "fireflies.collectors")
-  }
-
-  /// flowd-go tells of flows that go on only while it enriches, each time that an enricher has news. Without enrichers
-  /// it enriches nothing.
-  private mutating func takeEnrichment(_ said: FlowdGoConfiguration, _ reading: Reading) {
-    guard settings.announcesToRemoteEnds else { return }
-    guard said.enriches else {
-      settings.ongoingPeriod = nil
-      set(origin(reading, "backends.firefly.enrich"), of: "fireflies.period")
-      for path in ["backends.firefly.enrichmentMode", "enrichers.period"] {
-        guard let mark = reading.places[path] else { continue }
-        warnings.append(
-          Warning(mark: mark, message: "\(path) does nothing here: backends.firefly.enrich is not true"))
-      }
-      return
-    }
-    settings.enrichment = said.enrichment
-    set(
-      origin(reading, "backends.firefly.enrichmentMode", "backends.firefly.enrich"),
-      of: "fireflies.enrichment")
-    guard let mark = reading.places["enrichers.period"] ?? reading.places["enrichers"] else { return }
-    settings.ongoingPeriod = (said.enrichmentPeriod + 999) / 1000 * 1_000_000
-    set(.file(line: mark.line), of: "fireflies.period")
   }
 }

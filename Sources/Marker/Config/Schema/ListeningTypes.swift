@@ -46,6 +46,19 @@ extension ValueType where Value == Network {
   }
 }
 
+extension ValueType where Value == PortRange {
+  static let portRange = ValueType("a port, or a range of ports such as 5201-5300") {
+    node throws(YAMLProblem) in
+    guard let range = node.text.flatMap({ PortRange($0) }) else {
+      throw node.expected("a port from 1 to 65535, or a range of ports such as 5201-5300")
+    }
+    return range
+  } write: {
+    "\($0)"
+  }
+}
+
 extension ValueType where Value == Int {
   static let fireflyRate = integer(1...10_000_000)
+  static let requestRate = integer(1...10_000_000)
 }

@@ -15,13 +15,15 @@ extension Setting {
       flag: "--discover"),
     Setting(
       "inline.inside", \.inline.inside, .optional(.device, none: "none"),
-      "Mark packets of other hosts: they arrive at this port of a bridge; see [inline](inline.md).", flag: "--inside"),
+      "Mark packets of other hosts: they arrive at this port of a bridge; see [inline](inline.md).",
+      flag: "--inside"),
     Setting(
       "inline.outside", \.inline.outside, .optional(.device, none: "none"),
       "The port of the same bridge by which these packets leave.", flag: "--outside"),
     Setting(
       "inline.engine", \.inline.engine, .word(),
-      "How packets are taken over there: packet sockets (raw), AF_XDP, or the better of the two for these ports."),
+      "How packets are taken over there: packet sockets (raw), AF_XDP, or the better of the two for these ports."
+    ),
     Setting(
       "inline.networks", \.inline.networks, .list(of: .network),
       "The addresses of the hosts inside: flows of theirs are marked as this host's own are."),
@@ -33,6 +35,13 @@ extension Setting {
     Setting(
       "markAll", \.markAll, .optional(.tag, none: "none"),
       "The tag of every packet that belongs to no tagged flow, for perfSONAR hosts.", flag: "--mark-all"),
+    Setting(
+      "markAllExcept.networks", \.exclusions.networks,
+      .list(of: .network, atMost: Exclusions.networkLimit),
+      "Networks that markAll leaves alone: packets that go there are marked only if their flow is tagged."),
+    Setting(
+      "markAllExcept.ports", \.exclusions.ports, .list(of: .portRange, atMost: Exclusions.portLimit),
+      "Ports of either end that markAll leaves alone, such as 22 for ssh."),
     Setting(
       "label.entropy", \.entropy, .word(),
       "Where a label's five free bits come from: the label that the kernel gave the flow, or a draw per flow.",
@@ -62,6 +71,10 @@ extension Setting {
       "api.tokenFile", \.api.tokenFile, .optional(.path, none: "none"),
       "A file with the token that all other clients of the API need."),
     Setting(
+      "api.rate", \.api.rate, .requestRate,
+      "Requests that a client on another host may make in a second; this host's own may as many as they like."
+    ),
+    Setting(
       "listen.fireflies", \.listen.addresses, .list(of: .listeningAddress),
       "Mark flows of this host that fireflies of others tell of; they are heard at these UDP addresses.",
       flag: "--listen"),
@@ -74,6 +87,18 @@ extension Setting {
       "listen.relay", \.listen.relays, .bool, "Send what is heard to the collectors, as it came.",
       flag: "--relay"),
     Setting(
+      "rules", \.rules, .list(of: .socketRule),
+      "Sockets of this host that are tagged flows of themselves; the first rule that fits decides, see [below](#rules)."
+    ),
+    Setting(
+      "sockets.cgroup", \.sockets.group, .socketGroup,
+      "The control group at whose TCP events rules find connections and path sock sets them; auto is all of the host.",
+      flag: "--cgroup"),
+    Setting(
+      "sockets.period", \.sockets.period, .socketPeriod,
+      "How often rules look for sockets where the kernel does not tell: for UDP always, for TCP without sockets.cgroup."
+    ),
+    Setting(
       "fireflies.collectors", \.collectors, .list(of: .collector),
       "Where fireflies go besides the remote ends.",
       flag: "--collector"),
@@ -83,6 +108,9 @@ extension Setting {
     Setting(
       "fireflies.remotePort", \.remotePort, .port, "The UDP port at the remote ends."),
     Setting(
+      "fireflies.privateRemoteEnds", \.announcesToPrivate, .bool,
+      "Send fireflies also to remote ends whose address is private, unique local, link-local or loopback."),
+    Setting(
       "fireflies.period", \.ongoingPeriod, .fireflyPeriod,
       "How often a flow that goes on is announced, its turns spread over the period.",
       flag: "--firefly-period"),
@@ -90,14 +118,36 @@ extension Setting {
       "fireflies.enrichment", \.enrichment, .word(),
       "What ongoing and end fireflies tell of TCP connections; see [below](#tcp-in-fireflies)."),
     Setting(
+      "fireflies.markAll", \.announcesMarkAll, .bool,
+      "With markAll, announce every TCP and connected UDP socket of this host whose remote end is not loopback."
+    ),
+    Setting(
+      "fireflies.skOps", \.skOps, .word(),
+      "Where flows that the socket watch found have that: in the object netlink, in skOps besides, or there instead."
+    ),
+    Setting(
+      "publicAddresses", \.publicAddresses, .publicAddresses,
+      "Behind NAT: the addresses that fireflies name in place of this host's own."),
+    Setting(
+      "stun.servers", \.stunServers, .list(of: .stunServer, atMost: 16),
+      "STUN servers that are asked for the addresses that publicAddresses lacks, one after the other."),
+    Setting(
       "flows.max", \.limits.maxFlows, .maxFlows,
       "The most flows at a time; further ones are refused until others end.", flag: "--max-flows"),
     Setting(
       "flows.idleTimeout", \.limits.idleTimeout, .idleTimeout,
-      "A flow that sends nothing for this long has ended.", flag: "--idle-timeout"),
+      "A flow that sends nothing for this long has ended, unless its socket is there.", flag: "--idle-timeout"
+    ),
     Setting(
       "flows.endWithSocket", \.endsWithSocket, .bool,
       "A TCP flow whose socket on this host closes has ended, whether its source says so or not."),
+    Setting(
+      "restart.keep", \.keepsMarks, .bool,
+      "When the daemon stops or is killed, marks and flows stay in the kernel, and the next daemon goes on with them.",
+      flag: "--clean"),
+    Setting(
+      "restart.graceTime", \.graceTime, .idleTimeout,
+      "So long after the daemon has stopped its marks end, if no other daemon has taken over."),
     Setting("log.level", \.logLevel, .word(), "How much is logged.", flag: "--log-level"),
   ]
 

@@ -1,4 +1,3 @@
-import Firefly
 import Flow
 
 extension ValueType where Value == String {
@@ -20,7 +19,9 @@ extension ValueType where Value == String {
   /// One interface.
   static let device = ValueType("the name of an interface") { node throws(YAMLProblem) in
     let name = try interface.read(node)
-    guard !InterfaceSelection.isPattern(name) else { throw node.expected("the name of one interface, not a pattern") }
+    guard !InterfaceSelection.isPattern(name) else {
+      throw node.expected("the name of one interface, not a pattern")
+    }
     return name
   } write: {
     YAMLText.scalar($0)
@@ -33,6 +34,7 @@ extension ValueType where Value == Int {
 
 extension ValueType where Value == Int64 {
   static let idleTimeout = duration(upTo: 31_536_000)
+  static let socketPeriod = duration(upTo: 3600)
 }
 
 extension ValueType where Value == Int64? {
@@ -112,52 +114,6 @@ extension ValueType where Value == CodePointMap {
     return map
   } write: { map in
     YAMLText.mapping(map.entries.map { (YAMLText.scalar($0.name), $0.value) })
-  }
-}
-
-extension ValueType where Value == Collector {
-  /// `host:port`, or a section of its own for what does not fit into that.
-  static let collector = ValueType("host, host:port or [IPv6 address]:port, or {host, port, format}") {
-    node throws(YAMLProblem) in
-    if case .mapping = node.content { return try read(node) }
-    guard let text = node.text else {
-      throw node.expected("host, host:port or [IPv6 address]:port, or {host, port, format}")
-    }
-    do throws(CollectorError) { return try Collector(text) } catch {
-      throw YAMLProblem(node.mark, "\(error)")
-    }
-  } write: { collector in
-    guard collector.format != .syslog else { return YAMLText.scalar("\(collector)") }
-    return YAMLText.mapping([
-      ("host", YAMLText.scalar(collector.host)), ("port", "\(collector.port)"),
-      ("format", YAMLText.scalar(collector.format.rawValue)),
-    ])
-  }
-
-  private struct Parts {
-    var host: String?
-    var port = Collector.defaultPort
-    var format = FireflyFormat.syslog
-  }
-
-  private static let parts = Schema<Parts>([
-    .init("host") { node, parts throws(YAMLProblem) in
-      parts.host = try ValueType<String>.text("a name or address").read(node)
-    },
-    .init("port") { node, parts throws(YAMLProblem) in parts.port = try ValueType<UInt16>.port.read(node) },
-    .init("format") { node, parts throws(YAMLProblem) in
-      parts.format = try ValueType<FireflyFormat>.word().read(node)
-    },
-  ])
-
-  private static func read(_ node: YAMLNode) throws(YAMLProblem) -> Collector {
-    var read = Parts()
-    if let problem = parts.read(node, into: &read).problems.first { throw problem }
-    guard let host = read.host else { throw YAMLProblem(node.mark, "a collector needs its host: host: NAME") }
-    do throws(CollectorError) { return try Collector(host: host, port: read.port, format: read.format) } catch
-    {
-      throw YAMLProblem(node.mark, "\(error)")
-    }
   }
 }
 

@@ -110,11 +110,17 @@ extension ValueType where Value: RawRepresentable & CaseIterable, Value.RawValue
 
 extension ValueType {
   /// A list, or one item alone.
-  static func list<Item>(of item: ValueType<Item>) -> ValueType where Value == [Item] {
+  ///
+  /// - Parameter limit: the most items.
+  static func list<Item>(of item: ValueType<Item>, atMost limit: Int = .max) -> ValueType
+  where Value == [Item] {
     ValueType("a list, each \(item.form)") { node throws(YAMLProblem) in
       guard case .sequence(let nodes) = node.content else {
         guard !node.isNull else { throw node.expected("a list, each \(item.form)") }
         return [try item.read(node)]
+      }
+      guard nodes.count <= limit else {
+        throw YAMLProblem(node.mark, "expected at most \(limit) items, not \(nodes.count)")
       }
       var items: [Item] = []
       for node in nodes { items.append(try item.read(node)) }

@@ -1,13 +1,12 @@
 import Glibc
-import Lab
-import Linux
+public import Linux
 
 /// Datagrams that leave all the time, from a thread of their own, until it is stopped.
-final class Blast: Sendable {
+public final class Blast: Sendable {
   private let running: EventCounter
   private let done: EventCounter
 
-  init(_ sockets: [LabSocket]) throws(SystemError) {
+  public init(_ sockets: [LabSocket]) throws(SystemError) {
     running = try EventCounter()
     done = try EventCounter()
     // Not by a task: tests that wait here sit on the threads that tasks run on.
@@ -23,7 +22,7 @@ final class Blast: Sendable {
     }
   }
 
-  func stop() {
+  public func stop() {
     usleep(20_000)
     running.signal()
     done.wait()

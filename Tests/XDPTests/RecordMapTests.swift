@@ -1,0 +1,98 @@
+import CBPF
+import Flow
+import Glibc
+import Lab
+import Linux
+import Testing
+
+@testable import XDP
+
+@Suite(.enabled(if: geteuid() == 0, "needs root")) struct RecordMapTests {
+  private func record(_ port: UInt16, _ application: ApplicationNames.ID = .marker) -> FlowRecord {
+    FlowRecord(
+      key: FlowKey(
+        local: Endpoint(Address(ipv4: 0xc000_0201), port), remote: Endpoint(Address(ipv4: 0xc000_0202), 2),
+        transport: .tcp),
+      tag: SciTag(packed: 145), orientation: .inbound, origin: .firefly, holders: Holders(.firefly),
+      application: application, start: WallClockTime(microseconds: 1_768_468_345_000_123),
+      label: FlowLabel(0x10044), hasSocket: port % 2 == 0)
+  }
+
+  private func recall(_ map: RecordMap) throws -> [FlowRecord] {
+    var records: [FlowRecord] = []
+    _ = try map.recall { records.append($0) }
+    return records.sorted { $0.key.local.port < $1.key.local.port }
+  }
+
+  /// A folder of a namespace of its own.
+  private func withFolder(_ body: (BPFFolder) throws -> Void) throws {
+    let namespace = try NetworkNamespace()
+    try namespace.run {
+      let folder = try BPFFolder()
+      defer { BPFFolder.remove(folder.path) }
+      try body(folder)
+    }
+  }
+
+  @Test func anotherProcessFindsWhatWasKept() throws {
+    try withFolder { folder in
+      let names = ApplicationNames(own: "marker")
+      let (xrootd, dcache) = (names.id(of: "xrootd"), names.id(of: String(repeating: "d", count: 64)))
+      let first = try RecordMap(in: folder, maxFlows: 5000, names)
+      #expect(try recall(first) == [])
+      let applications = [xrootd, dcache, .marker]
+      let all = (1...3000).map { (port: Int) in record(UInt16(port), applications[port % 3]) }
+      for record in all { first.keep(record) }
+      try first.settle(at: MonotonicTime(nanoseconds: 42))
+      for record in all[2000...] { first.drop(record.key) }
+      first.drop(record(60_000).key)
+      try first.settle(at: MonotonicTime(nanoseconds: 43))
+
+      let second = try RecordMap(in: folder, maxFlows: 5000, names)
+      #expect(try recall(second) == Array(all[..<2000]))
+      #expect(second.lastLife == MonotonicTime(nanoseconds: 43))
+      // Names get the numbers that they had, also in a process that knows none yet.
+      let fresh = ApplicationNames(own: "marker")
+      let third = try RecordMap(in: folder, maxFlows: 5000, fresh)
+      #expect(try recall(third) == Array(all[..<2000]))
+      #expect(fresh.name(of: xrootd) == "xrootd" && fresh.name(of: dcache).utf8.count == 64)
+      // In one that knows others, all has to be kept again.
+      let other = ApplicationNames(own: "marker")
+      _ = other.id(of: "other")
+      #expect(try RecordMap(in: folder, maxFlows: 5000, other).recall { _ in })
+    }
+  }
+
+  @Test func aMapOfAnotherSizeKeepsWhatFits() throws {
+    try withFolder { folder in
+      let names = ApplicationNames(own: "marker")
+      let first = try RecordMap(in: folder, maxFlows: 5000, names)
+      for port in 1...100 { first.keep(record(UInt16(port))) }
+      try first.settle(at: MonotonicTime(nanoseconds: 1))
+      #expect(try recall(RecordMap(in: folder, maxFlows: 9000, names)).count == 100)
+      #expect(try recall(RecordMap(in: folder, maxFlows: 9000, names)).count == 100)
+      #expect(try recall(RecordMap(in: folder, maxFlows: 10, names)).count == 10)
+    }
+  }
+
+  @Test func aFullMapSaysSoAndKeepsTheOthers() throws {
+    try withFolder { folder in
+      let map = try RecordMap(in: folder, maxFlows: 10, ApplicationNames(own: "marker"))
+      for port in 1...20 { map.keep(record(UInt16(port))) }
+      let error = #expect(throws: MemoryError.self) { try map.settle(at: MonotonicTime(nanoseconds: 1)) }
+      #expect(error?.description.contains("will not be known after a restart") == true)
+      #expect(try recall(map).count == 10)
+    }
+  }
+
+  @Test func whatIsPinnedThereOfAnotherMakingIsReplaced() throws {
+    try withFolder { folder in
+      _ = try PinnedMap(
+        "records", PinnedMap.Layout(type: BPF_MAP_TYPE_ARRAY, key: 4, value: 8, size: 1), in: folder)
+      let map = try RecordMap(in: folder, maxFlows: 10, ApplicationNames(own: "marker"))
+      map.keep(record(1))
+      try map.settle(at: MonotonicTime(nanoseconds: 1))
+      #expect(try recall(map).count == 1)
+    }
+  }
+}
