@@ -1,7 +1,9 @@
 # Everything a newcomer or CI needs. `make help` lists the targets.
 
 STRATEGY  ?= label
-MARK_PATH ?= auto
+# Either spelling: PATH itself is the shell's.
+PATH_     ?= auto
+MARK_PATH ?= $(PATH_)
 BENCH     ?=
 
 # The daemon runs on hosts without Swift: its run-time libraries go into the binary.
@@ -18,7 +20,7 @@ build: ## (default) build the release binary, .build/release/marker
 	@scripts/deps build
 	swift build $(RELEASE) --product marker
 
-demo: ## mark real packets in a private lab and judge the capture; STRATEGY=label|dscp MARK_PATH=auto|tc|nft KEEP=1
+demo: ## mark real packets in a private lab and judge the capture; STRATEGY=label|dscp MARK_PATH=auto|tc|nft|raw|xdp KEEP=1
 	@scripts/deps build demo
 	swift build $(RELEASE) --product marker
 	@demo/run --strategy '$(STRATEGY)' --path '$(MARK_PATH)'

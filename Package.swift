@@ -31,7 +31,7 @@ let package = Package(
     .target(name: "Firefly", dependencies: ["Flow", "Linux", "CLinux"], swiftSettings: settings),
     .target(name: "Linux", dependencies: ["Flow", "CLinux"], swiftSettings: settings),
     .target(
-      name: "XDP", dependencies: ["Flow", "Linux", "CBPF", "CLinux", "CTable"],
+      name: "XDP", dependencies: ["Flow", "Linux", "CBPF", "CLinux", "CTable", "CXDP"],
       swiftSettings: settings, plugins: ["BPFCompile"]),
     .target(
       name: "NFT", dependencies: ["Flow", "Linux", "CLinux", "CMNL", "CNFT"], swiftSettings: settings),
@@ -57,6 +57,7 @@ let package = Package(
     system("CBPF", pkgConfig: "libbpf", apt: "libbpf-dev"),
     system("CMNL", pkgConfig: "libmnl", apt: "libmnl-dev"),
     system("CNFT", pkgConfig: "libnftnl", apt: "libnftnl-dev"),
+    system("CXDP", pkgConfig: "libxdp", apt: "libxdp-dev"),
     system("CYAML", pkgConfig: "yaml-0.1", apt: "libyaml-dev"),
     .systemLibrary(name: "CTable", path: "Sources/CTable"),
     .target(name: "CLinux"),

@@ -6,12 +6,7 @@
 #ifndef MARKER_FLOWS_H
 #define MARKER_FLOWS_H
 
-#include <linux/bpf.h>
-
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-#include "table.h"
+#include "address.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -26,11 +21,4 @@ struct {
 
 /* The only variable: objects that share it have to agree about all of .bss. */
 struct marker_control control;
-
-static __always_inline void marker_map_ipv4(__u8 *mapped, const __be32 *address)
-{
-	__builtin_memset(mapped, 0, 10);
-	mapped[10] = mapped[11] = 0xff;
-	__builtin_memcpy(mapped + 12, address, 4);
-}
 #endif

@@ -16,7 +16,7 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
-#include "flows.h"
+#include "address.h"
 
 /* 802.1Q inside 802.1ad is the deepest nesting in use. */
 #define MARKER_MAX_VLAN 2

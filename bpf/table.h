@@ -112,6 +112,30 @@ struct marker_control {
 #endif
 };
 
+/* What the programs of the inline path and the packet thread share. */
+struct marker_inline {
+	/* MARKER_FLOWS_… and MARKER_ALL_…. */
+	__u32 active;
+	/* The index of the interface whose packets the thread takes. */
+	__u32 inside;
+	/* The index of the device that the tc program hands packets to. */
+	__u32 sink;
+	/* The longest frame that the thread takes, bytes from the Ethernet header on. */
+	__u32 longest;
+	/*
+	 * Until when the thread vouches for what it is handed, in the nanoseconds of CLOCK_MONOTONIC. A thread that hangs
+	 * does not renew it, and packets go by the bridge again.
+	 */
+	__u64 lease;
+	/* Packets that were handed over, and those of ours that the bridge kept because they are longer than `longest`. */
+	__u64 taken;
+	__u64 too_long;
+	/* The port bits follow, as in marker_control. */
+#ifdef __bpf__
+	__u8 ports[1 << (MARKER_PORT_BITS - 3)];
+#endif
+};
+
 /*
  * What the daemon has to know of a flow to go on with it after its restart. No program reads it: the kernel keeps it
  * with the marks. The version of this layout is in the path of the pins.

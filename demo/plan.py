@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 NEAR6, NEAR6_OTHER, FAR6 = "2001:db8:5c17::1", "2001:db8:5c17::11", "2001:db8:5c17::2"
 NEAR4, NEAR4_OTHER, FAR4 = "192.0.2.1", "192.0.2.11", "192.0.2.2"
+BOX6, BOX4 = "2001:db8:5c17::3", "192.0.2.3"  # of the box between them, where marker runs there
 
 REMOTE_PORT = 10514  # fireflies to the flow's remote end
 COLLECTOR_PORT = 10515  # fireflies to the collector
@@ -144,5 +145,5 @@ PLANS = {"label": LABEL, "dscp": DSCP}
 
 if __name__ == "__main__":
     for name, value in list(globals().items()):
-        if name.startswith(("NEAR", "FAR", "COLLECTOR")):
+        if name.startswith(("NEAR", "FAR", "BOX", "COLLECTOR")):
             print(f"{name}={value}")

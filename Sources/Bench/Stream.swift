@@ -11,7 +11,7 @@ final class Stream {
   /// Seconds of traffic for one figure.
   private static let duration = 0.5
 
-  init(_ pair: VethPair, ipv4: Bool = false) throws(SystemError) {
+  init(_ pair: any TwoEnds, ipv4: Bool = false) throws(SystemError) {
     func end(_ text: String) throws(SystemError) -> Endpoint {
       guard let address = Address(text) else { throw SystemError("not an address", text, code: EINVAL) }
       return Endpoint(address, 0)

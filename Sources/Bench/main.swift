@@ -6,16 +6,28 @@ let parts: [(name: String, run: () throws -> Void)] = [
   ("fireflies", benchFireflies), ("listener", benchListener), ("sockets", benchSockets),
   ("restart", benchRestart), ("sock", SockBench.run), ("nft", benchNFT), ("packets", benchPackets),
   ("throughput", benchThroughput),
+  ("inline", benchInline),
 ]
 let wanted = Array(CommandLine.arguments.dropFirst())
 if wanted.first == "hold" { holdConnections(Array(wanted.dropFirst())) }
-for name in wanted where !parts.contains(where: { $0.name == name }) {
+// `inline --packets N` sends so many, instead of measuring.
+let soaked = wanted.count == 3 && wanted[0] == "inline" && wanted[1] == "--packets" ? UInt64(wanted[2]) : nil
+for name in wanted where soaked == nil && !parts.contains(where: { $0.name == name }) {
   print("marker-bench: no part is called \(name); there are: \(parts.map(\.name).joined(separator: " "))")
   exit(64)
 }
 guard geteuid() == 0 else {
   print("marker-bench: it needs root, for network namespaces and BPF")
   exit(1)
+}
+if let packets = soaked {
+  do {
+    try soakInline(packets)
+    exit(0)
+  } catch {
+    print("marker-bench: inline: \(error)")
+    exit(1)
+  }
 }
 for part in parts where wanted.isEmpty || wanted.contains(part.name) {
   do {

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/if_tun.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -81,6 +82,26 @@ int clinux_interface_ioctl(int fd, unsigned long request, const char *name, void
 
 	strncpy(interface.ifr_name, name, sizeof(interface.ifr_name) - 1);
 	return ioctl(fd, request, &interface);
+}
+
+int clinux_tap(int fd, char *name, short flags)
+{
+	struct ifreq interface = {.ifr_flags = flags};
+
+	strncpy(interface.ifr_name, name, sizeof(interface.ifr_name) - 1);
+	if (ioctl(fd, TUNSETIFF, &interface))
+		return -1;
+	strncpy(name, interface.ifr_name, IFNAMSIZ);
+	return 0;
+}
+
+int clinux_tap_offloads(int fd, unsigned int offloads) { return ioctl(fd, TUNSETOFFLOAD, (unsigned long)offloads); }
+
+int clinux_tap_filter(int fd, const struct sock_filter *filter, unsigned short count)
+{
+	struct sock_fprog program = {count, (struct sock_filter *)filter};
+
+	return ioctl(fd, TUNATTACHFILTER, &program);
 }
 
 int clinux_capabilities(uint64_t *effective)

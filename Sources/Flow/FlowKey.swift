@@ -85,13 +85,24 @@ public struct AnnouncedFlow: Hashable, Sendable {
   ///
   /// Where both ends are local, or neither is (a router, a container's flow), the announced source counts as
   /// local.
-  public func normalised(localAddresses: Set<Address>) -> (key: FlowKey, orientation: Orientation) {
+  ///
+  /// - Parameter networks: addresses that count as this host's, because it marks for the hosts that have them.
+  public func normalised(
+    localAddresses: Set<Address>, networks: [Network] = []
+  ) -> (key: FlowKey, orientation: Orientation) {
     let inbound =
-      !localAddresses.contains(source.address) && localAddresses.contains(destination.address)
+      !source.address.isAmong(localAddresses, networks)
+      && destination.address.isAmong(localAddresses, networks)
     let (local, remote) = inbound ? (destination, source) : (source, destination)
     return (
       FlowKey(local: local, remote: remote, transport: transport), inbound ? .inbound : .outbound
     )
+  }
+}
+
+extension Address {
+  func isAmong(_ addresses: Set<Address>, _ networks: [Network]) -> Bool {
+    addresses.contains(self) || networks.contains { $0.contains(self) }
   }
 }
 

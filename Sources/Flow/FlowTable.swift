@@ -30,7 +30,7 @@ public struct FlowTable: ~Copyable {
     case unknownEnd
     /// The table is full.
     case refusedFull
-    /// Hearsay of a flow that has no end here and that no source of this host holds.
+    /// Hearsay of a flow that has no end here, nor in `networks`, and that no source of this host holds.
     case notLocal
   }
 
@@ -66,6 +66,8 @@ public struct FlowTable: ~Copyable {
   var lately = LateEnds()
   private var random: UInt64
   public internal(set) var counters = Counters()
+  /// The networks of hosts that this one marks for: an address in them counts as local.
+  public var networks: [Network] = []
 
   /// - Parameters:
   ///   - seed: random; it keys the hash and the flows' entropy.
@@ -99,9 +101,9 @@ public struct FlowTable: ~Copyable {
   public mutating func apply(
     _ event: FlowEvent, at now: Moment, localAddresses: Set<Address>, into batch: inout ChangeBatch
   ) -> Outcome {
-    let (key, orientation) = event.flow.normalised(localAddresses: localAddresses)
+    let (key, orientation) = event.flow.normalised(localAddresses: localAddresses, networks: networks)
     let position = store.position(of: key) ?? turned(key, orientation, localAddresses, into: &batch)
-    if position == nil, event.origin.isHearsay, !localAddresses.contains(key.local.address) {
+    if position == nil, event.origin.isHearsay, !key.local.address.isAmong(localAddresses, networks) {
       counters.notLocal += 1
       return .notLocal
     }
@@ -215,9 +217,9 @@ public struct FlowTable: ~Copyable {
   ) -> Int? {
     let reverse = FlowKey(local: key.remote, remote: key.local, transport: key.transport)
     guard let position = store.position(of: reverse) else { return nil }
-    guard localAddresses.contains(key.local.address), !localAddresses.contains(reverse.local.address) else {
-      return position
-    }
+    guard key.local.address.isAmong(localAddresses, networks),
+      !reverse.local.address.isAmong(localAddresses, networks)
+    else { return position }
     var flow = store[position]
     store.remove(at: position)
     if let mark = flow.mark { batch.changes.append(ChangeBatch.Change(.unmark, reverse, mark)) }

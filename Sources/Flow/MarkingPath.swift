@@ -39,6 +39,8 @@ public struct ScopeMarks: Equatable, Sendable {
 /// The paths that exist, by the names that the command line uses.
 public enum PathKind: String, Sendable, CaseIterable {
   case sock, tc, nft
+  /// The packet thread between two ports, by AF_XDP or by packet sockets.
+  case xdp, raw
 }
 
 /// Why the kernel refused one change.

@@ -13,12 +13,14 @@ public struct Interface: Hashable, Sendable {
   public let master: UInt32
   /// The index of the interface that it is stacked on; 0 for none. A veth's is its peer, which is no stack.
   public let lower: UInt32
+  /// The number that this namespace has for the one that `lower` is in; nil for this one itself.
+  public let lowerNamespace: Int32?
   /// The most bytes of a packet from the IP header on; 0 where that is not known.
   public let mtu: UInt32
 
   public init(
     index: UInt32, name: String, hardwareType: UInt16, kind: String = "", master: UInt32 = 0,
-    lower: UInt32 = 0, mtu: UInt32 = 0
+    lower: UInt32 = 0, lowerNamespace: Int32? = nil, mtu: UInt32 = 0
   ) {
     self.index = index
     self.name = name
@@ -26,6 +28,7 @@ public struct Interface: Hashable, Sendable {
     self.kind = kind
     self.master = master
     self.lower = lower
+    self.lowerNamespace = lowerNamespace
     self.mtu = mtu
   }
 
@@ -79,6 +82,9 @@ public struct Interface: Hashable, Sendable {
       index: UInt32(message.ifi_index), name: String(decoding: name.prefix { $0 != 0 }, as: UTF8.self),
       hardwareType: message.ifi_type,
       kind: kind.map { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) } ?? "",
-      master: number(Int(IFLA_MASTER)), lower: number(Int(IFLA_LINK)), mtu: number(Int(IFLA_MTU)))
+      master: number(Int(IFLA_MASTER)), lower: number(Int(IFLA_LINK)),
+      lowerNamespace: attributes[Int(IFLA_LINK_NETNSID)].flatMap {
+        $0.count == 4 ? $0.loadUnaligned(as: Int32.self) : nil
+      }, mtu: number(Int(IFLA_MTU)))
   }
 }

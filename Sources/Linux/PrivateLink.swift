@@ -15,6 +15,9 @@ public struct PrivateLink: ~Copyable {
   public let near: Interface
   /// The end that they arrive at.
   public let far: Interface
+  /// The port behind a bridge that `far` belongs to, by which packets leave for the end that is read; nil where `far` itself
+  /// is read.
+  public let outside: Interface?
   private let capture: Descriptor
   /// How long a packet is waited for, milliseconds. The pair takes microseconds; a host that is short of processor time
   /// takes longer. Where one packet was lost, the next will be.
@@ -26,31 +29,20 @@ public struct PrivateLink: ~Copyable {
   private var port: UInt16 = 4000
 
   /// Makes the pair in the calling thread's namespace, which must be private.
-  public init() throws(SystemError) {
-    try Rtnetlink.run("ip link add near type veth peer name far", RTM_NEWLINK, NLM_F_CREATE) { request in
-      request.put(ifinfomsg())
-      request.put(Int(IFLA_IFNAME), "near")
-      request.nest(Int(IFLA_LINKINFO)) { info in
-        info.put(Int(IFLA_INFO_KIND), "veth")
-        info.nest(Int(IFLA_INFO_DATA)) { data in
-          data.nest(Int(VETH_INFO_PEER)) { peer in
-            peer.put(ifinfomsg())
-            peer.put(Int(IFLA_IFNAME), "far")
-          }
-        }
-      }
+  ///
+  /// - Parameter isBridged: whether packets pass a bridge before they are read: `far` and `outside` are its ports.
+  public init(isBridged: Bool = false) throws(SystemError) {
+    try Self.addPair("near", "far")
+    if isBridged {
+      try Self.addPair("outside", "end")
+      try LinkChange.addBridge(name: "bridge").apply()
+      for port in ["far", "outside"] { try LinkChange.join(name: port, bridge: "bridge").apply() }
+    }
+    for name in ["near", "far"] + (isBridged ? ["outside", "end", "bridge"] : []) {
+      try LinkChange.setUp(name: name).apply()
     }
     let near = if_nametoindex("near")
     let far = if_nametoindex("far")
-    for index in [near, far] {
-      try Rtnetlink.run("ip link set up", RTM_NEWLINK, 0) { request in
-        var link = ifinfomsg()
-        link.ifi_index = Int32(index)
-        link.ifi_flags = UInt32(IFF_UP)
-        link.ifi_change = UInt32(IFF_UP)
-        request.put(link)
-      }
-    }
     for (local, remote) in [(Self.local6, Self.remote6), (Self.local4, Self.remote4)] {
       try Rtnetlink.run("ip address add \(local) dev near nodad", RTM_NEWADDR, NLM_F_CREATE) { request in
         var address = ifaddrmsg()
@@ -80,7 +72,7 @@ public struct PrivateLink: ~Copyable {
     var address = sockaddr_ll()
     address.sll_family = UInt16(AF_PACKET)
     address.sll_protocol = UInt16(ETH_P_ALL).bigEndian
-    address.sll_ifindex = Int32(far)
+    address.sll_ifindex = Int32(isBridged ? if_nametoindex("end") : far)
     try system("bind", "far") {
       withUnsafePointer(to: &address) {
         $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
@@ -91,6 +83,28 @@ public struct PrivateLink: ~Copyable {
     capture = made
     self.near = Interface(index: near, name: "near", hardwareType: UInt16(ARPHRD_ETHER), mtu: 1500)
     self.far = Interface(index: far, name: "far", hardwareType: UInt16(ARPHRD_ETHER), mtu: 1500)
+    outside =
+      isBridged
+      ? Interface(
+        index: if_nametoindex("outside"), name: "outside", hardwareType: UInt16(ARPHRD_ETHER), mtu: 1500)
+      : nil
+  }
+
+  private static func addPair(_ name: String, _ peer: String) throws(SystemError) {
+    try Rtnetlink.run("ip link add \(name) type veth peer name \(peer)", RTM_NEWLINK, NLM_F_CREATE) {
+      request in
+      request.put(ifinfomsg())
+      request.put(Int(IFLA_IFNAME), name)
+      request.nest(Int(IFLA_LINKINFO)) { info in
+        info.put(Int(IFLA_INFO_KIND), "veth")
+        info.nest(Int(IFLA_INFO_DATA)) { data in
+          data.nest(Int(VETH_INFO_PEER)) { end in
+            end.put(ifinfomsg())
+            end.put(Int(IFLA_IFNAME), peer)
+          }
+        }
+      }
+    }
   }
 
   mutating func nextPort() -> UInt16 {

@@ -16,6 +16,19 @@ public func inPrivateNamespace<T: ~Copyable>(
   }
 }
 
+/// Runs the body on a thread of its own in another network namespace, and waits for it.
+///
+/// - Parameter namespace: a descriptor of it.
+/// - Throws: `EPERM` where the process lacks CAP_SYS_ADMIN, and what the body throws.
+public func inNamespace<T: ~Copyable>(
+  _ namespace: Int32, _ body: () throws(SystemError) -> T
+) throws(SystemError) -> T {
+  try onOwnThread { () throws(SystemError) -> T in
+    try system("setns", "network namespace") { clinux_setns_net(namespace) }
+    return try body()
+  }
+}
+
 private final class Job {
   let run: () -> Void
   init(_ run: @escaping () -> Void) { self.run = run }

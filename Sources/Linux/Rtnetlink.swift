@@ -16,6 +16,21 @@ struct Rtnetlink {
     try request.send(command)
   }
 
+  /// Asks for one object and returns the kernel's message about it, from behind netlink's own header.
+  static func ask(
+    _ what: String, _ type: Int, _ fill: (inout Rtnetlink) -> Void
+  ) throws(SystemError) -> [UInt8] {
+    var request = Rtnetlink(type: UInt16(type), flags: UInt16(NLM_F_REQUEST))
+    fill(&request)
+    let answer = try request.exchange(what)
+    let header = answer.withUnsafeBytes { $0.loadUnaligned(as: nlmsghdr.self) }
+    let payload = Array(answer.dropFirst(MemoryLayout<nlmsghdr>.size))
+    guard Int32(header.nlmsg_type) != NLMSG_ERROR else {
+      throw SystemError(what, code: -payload.withUnsafeBytes { $0.loadUnaligned(as: Int32.self) })
+    }
+    return payload
+  }
+
   private init(type: UInt16, flags: UInt16) {
     bytes = []
     put(nlmsghdr(nlmsg_len: 0, nlmsg_type: type, nlmsg_flags: flags, nlmsg_seq: 1, nlmsg_pid: 0))
@@ -49,6 +64,15 @@ struct Rtnetlink {
   }
 
   private consuming func send(_ command: String) throws(SystemError) {
+    // An NLMSG_ERROR: a header, then the errno as a negative number, 0 for success.
+    let code = try exchange(command).withUnsafeBytes {
+      $0.loadUnaligned(fromByteOffset: MemoryLayout<nlmsghdr>.size, as: Int32.self)
+    }
+    guard code == 0 else { throw SystemError(command, code: -code) }
+  }
+
+  /// Sends the request and returns the first message of the answer, which has four bytes at least.
+  private consuming func exchange(_ command: String) throws(SystemError) -> [UInt8] {
     let size = UInt32(bytes.count)
     bytes.withUnsafeMutableBytes { $0.storeBytes(of: size, as: UInt32.self) }
     let socket = try Descriptor("socket", "NETLINK_ROUTE") {
@@ -57,13 +81,9 @@ struct Rtnetlink {
     try system("send", command) { Glibc.send(socket.raw, bytes, bytes.count, 0) }
     var answer = [UInt8](repeating: 0, count: 4096)
     let count = try system("recv", command) { recv(socket.raw, &answer, answer.count, 0) }
-    // An NLMSG_ERROR: a header, then the errno as a negative number, 0 for success.
     guard count >= MemoryLayout<nlmsghdr>.size + MemoryLayout<Int32>.size else {
       throw SystemError(command, code: EPROTO)
     }
-    let code = answer.withUnsafeBytes {
-      $0.loadUnaligned(fromByteOffset: MemoryLayout<nlmsghdr>.size, as: Int32.self)
-    }
-    guard code == 0 else { throw SystemError(command, code: -code) }
+    return Array(answer[..<count])
   }
 }

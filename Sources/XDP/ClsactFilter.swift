@@ -2,12 +2,13 @@ internal import CBPF
 internal import Glibc
 internal import Linux
 
-/// A filter on an interface's clsact egress hook, for kernels without tcx.
+/// A filter on one of an interface's clsact hooks, for kernels without tcx.
 ///
 /// The qdisc and the filters of others stay as they are. A filter outlives its process, so one of ours that a killed
 /// process left behind is replaced in place.
 struct ClsactFilter: ~Copyable {
   private let interface: Interface
+  private let direction: TCDirection
   private let priority: UInt32
   private let programID: UInt32
   /// Whether the qdisc was made here: then it goes with the filter if nobody else has come to use it.
@@ -27,9 +28,10 @@ struct ClsactFilter: ~Copyable {
 
   /// - Throws: what the kernel said of the last thing tried.
   init(
-    program: Int32, programName: String, interface: Interface, life: MarkLife = MarkLife()
+    program: Int32, programName: String, interface: Interface, _ direction: TCDirection = .egress,
+    life: MarkLife = MarkLife()
   ) throws(SystemError) {
-    var hook = Self.hook(interface, BPF_TC_EGRESS)
+    var hook = Self.hook(interface, direction.point)
     let made = bpf_tc_hook_create(&hook)
     // EEXIST: somebody has put clsact there, which serves as well.
     guard made == 0 || made == -EEXIST else {
@@ -52,6 +54,7 @@ struct ClsactFilter: ~Copyable {
       last = bpf_tc_attach(&hook, &options)
       if last == 0 {
         self.interface = interface
+        self.direction = direction
         self.priority = priority
         programID = options.prog_id
         madeQdisc = made == 0
@@ -62,14 +65,14 @@ struct ClsactFilter: ~Copyable {
       guard last == -EINVAL || last == -EEXIST else { break }
     }
     if made == 0 { Self.removeQdiscIfUnused(interface) }
-    throw SystemError("attach to clsact egress of", interface.name, code: -last)
+    throw SystemError("attach to clsact \(direction.rawValue) of", interface.name, code: -last)
   }
 
   deinit {
     if life.outlivesProcess, !standing.isWithdrawn { return }
     // Where the interface is gone, so is the filter; and one that has taken its place is not this one's to remove.
     guard isThere else { return }
-    var hook = Self.hook(interface, BPF_TC_EGRESS)
+    var hook = Self.hook(interface, direction.point)
     var options = Self.options(priority)
     _ = bpf_tc_detach(&hook, &options)
     if madeQdisc { Self.removeQdiscIfUnused(interface) }
@@ -109,7 +112,7 @@ struct ClsactFilter: ~Copyable {
 
   /// Whether the filter is still there, and still this one.
   var isThere: Bool {
-    var hook = Self.hook(interface, BPF_TC_EGRESS)
+    var hook = Self.hook(interface, direction.point)
     var options = Self.options(priority)
     return bpf_tc_query(&hook, &options) == 0 && options.prog_id == programID
   }
@@ -137,5 +140,14 @@ struct ClsactFilter: ~Copyable {
     var hook = hook(
       interface, bpf_tc_attach_point(rawValue: BPF_TC_INGRESS.rawValue | BPF_TC_EGRESS.rawValue))
     _ = bpf_tc_hook_destroy(&hook)
+  }
+}
+
+extension TCDirection {
+  fileprivate var point: bpf_tc_attach_point {
+    switch self {
+    case .ingress: BPF_TC_INGRESS
+    case .egress: BPF_TC_EGRESS
+    }
   }
 }

@@ -5,6 +5,11 @@ public enum TCHook: String, Sendable, CaseIterable {
   case tcx, clsact
 }
 
+/// Which packets of an interface a program sees.
+enum TCDirection: String {
+  case ingress, egress
+}
+
 /// A program attached to one interface, by the best hook that the kernel has.
 struct TCAttachment: ~Copyable {
   private enum Holder: ~Copyable {
@@ -31,13 +36,24 @@ struct TCAttachment: ~Copyable {
     life: MarkLife = MarkLife()
   ) throws(BPFError) {
     guard let header = interface.linkHeader else { throw .linkLayer(interface) }
-    let name = TCPrograms.name(of: header)
-    let program = try programs.program(for: header)
+    try self.init(
+      program: programs.program(for: header), name: TCPrograms.name(of: header), interface: interface,
+      .egress,
+      hook: hook, pinned: pinned, life: life)
+  }
+
+  /// - Parameters:
+  ///   - program: a descriptor.
+  ///   - name: by which a filter that a killed process left is known.
+  init(
+    program: Int32, name: String, interface: Interface, _ direction: TCDirection, hook: TCHook?,
+    pinned: String? = nil, life: MarkLife = MarkLife()
+  ) throws(BPFError) {
     do throws(SystemError) {
       if hook != .clsact {
         do throws(SystemError) {
           holder = .tcx(
-            try TCXLink(program: program, interface: interface, pinned: pinned, life: life))
+            try TCXLink(program: program, interface: interface, direction, pinned: pinned, life: life))
           self.hook = .tcx
           return
         } catch {
@@ -46,7 +62,7 @@ struct TCAttachment: ~Copyable {
         }
       }
       holder = .clsact(
-        try ClsactFilter(program: program, programName: name, interface: interface, life: life))
+        try ClsactFilter(program: program, programName: name, interface: interface, direction, life: life))
       self.hook = .clsact
     } catch {
       throw .attach(error)

@@ -3,7 +3,7 @@ internal import CLinux
 internal import Glibc
 internal import Linux
 
-/// A program at the head of an interface's tcx egress chain (kernel 6.6 and later).
+/// A program at the head of one of an interface's tcx chains (kernel 6.6 and later).
 ///
 /// It leaves with its descriptors: when this value goes, and when the process dies. Pinned it stays, and the next process
 /// swaps its own program in without a packet between.
@@ -31,13 +31,15 @@ struct TCXLink: ~Copyable {
     var expectedRevision: UInt64 = 0
   }
   private static let linkCreate: Int32 = 28  // BPF_LINK_CREATE
+  private static let tcxIngress: UInt32 = 46  // BPF_TCX_INGRESS
   private static let tcxEgress: UInt32 = 47  // BPF_TCX_EGRESS
   private static let before: UInt32 = 1 << 3  // BPF_F_BEFORE; with nothing to be before: the head
 
   /// - Parameter pinned: the path of a pin from an earlier process to take over; nil makes a link beside all others.
   /// - Throws: EINVAL where the kernel has no tcx.
   init(
-    program: Int32, interface: Interface, pinned: String? = nil, life: MarkLife = MarkLife()
+    program: Int32, interface: Interface, _ direction: TCDirection = .egress,
+    pinned: String? = nil, life: MarkLife = MarkLife()
   ) throws(SystemError) {
     self.life = life
     if let pinned, let left = try Self.takeOver(pinned, program, interface) {
@@ -46,8 +48,9 @@ struct TCXLink: ~Copyable {
       return
     }
     var attributes = LinkCreate(
-      program: UInt32(program), interface: interface.index, attachType: Self.tcxEgress, flags: Self.before)
-    descriptor = try Descriptor("attach to tcx egress of", interface.name) {
+      program: UInt32(program), interface: interface.index,
+      attachType: direction == .ingress ? Self.tcxIngress : Self.tcxEgress, flags: Self.before)
+    descriptor = try Descriptor("attach to tcx \(direction.rawValue) of", interface.name) {
       clinux_bpf(Self.linkCreate, &attributes, UInt32(MemoryLayout<LinkCreate>.size))
     }
   }

@@ -83,3 +83,32 @@ private let zero = Moment(
     #expect(bench.batch.announcements.first?.end == zero.wall)
   }
 }
+
+/// A box marks for the hosts inside: their networks count as its own.
+@Suite struct InsideNetworkTests {
+  private let inside = Endpoint(Address(high: 0x2001_0db8 << 32, low: 7), 1094)
+  private let other = Endpoint(Address(high: 0x2001_0db9 << 32, low: 9), 40000)
+
+  private func apply(_ source: Endpoint, _ destination: Endpoint, _ networks: [Network]) -> FlowTable.Outcome
+  {
+    var table = FlowTable(policy: .label(.kernel), seed: 1)
+    table.networks = networks
+    var batch = ChangeBatch()
+    let event = FlowEvent(
+      .start, AnnouncedFlow(source: source, destination: destination, transport: .tcp), SciTag(packed: 206),
+      from: .firefly)
+    let now = Moment(wall: WallClockTime(microseconds: 1), monotonic: MonotonicTime(nanoseconds: 1))
+    let outcome = table.apply(event, at: now, localAddresses: [], into: &batch)
+    if outcome == .started { #expect(batch.changes.first?.key.local == inside) }
+    return outcome
+  }
+
+  @Test func hearsayOfTheHostsInside() throws {
+    let networks = [try #require(Network("2001:db8::/32"))]
+    // Whichever end it is announced by, the packets from the inside are marked.
+    #expect(apply(inside, other, networks) == .started)
+    #expect(apply(other, inside, networks) == .started)
+    #expect(apply(inside, other, []) == .notLocal)
+    #expect(apply(other, other, networks) == .notLocal)
+  }
+}

@@ -132,6 +132,9 @@ public final class MarkerProcess: Sendable {
     return false
   }
 
+  /// Sends a signal and does not wait.
+  public func signal(_ number: Int32) { kill(pid, number) }
+
   /// Sends a signal, by default SIGTERM, and waits for the end.
   ///
   /// - Returns: the exit status, or nil where it does not end within ten seconds or a signal ended it.

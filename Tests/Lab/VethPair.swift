@@ -12,8 +12,8 @@ public final class VethPair: Sendable {
   public static let far6 = "2001:db8::2"
   public static let near4 = "192.0.2.1"
   public static let far4 = "192.0.2.2"
-  static let nearHardware = "02:00:00:00:00:01"
-  static let farHardware = "02:00:00:00:00:02"
+  public static let nearHardware = "02:00:00:00:00:01"
+  public static let farHardware = "02:00:00:00:00:02"
 
   /// - Parameters:
   ///   - mtu: of both ends.

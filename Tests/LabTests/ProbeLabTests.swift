@@ -119,7 +119,7 @@ import Testing
     let headings = table.split(separator: "\n").filter { !$0.hasPrefix(" ") }
     #expect(
       headings == [
-        "process", "kernel", "tc", "nft", "sock", "sockets", "AF_XDP", "interfaces",
+        "process", "kernel", "tc", "nft", "sock", "sockets", "AF_XDP", "inline", "interfaces",
         "decision for strategy auto, path auto",
       ])
     for row in output.tried {

@@ -9,7 +9,7 @@ struct Conversation {
   let far: LabSocket
   let key: FlowKey
 
-  static func tcp(_ pair: VethPair, ipv4: Bool = false, port: UInt16 = 0) throws -> Conversation {
+  static func tcp(_ pair: any TwoEnds, ipv4: Bool = false, port: UInt16 = 0) throws -> Conversation {
     let listener = try LabSocket(.tcp, in: pair.far, bound: try far(ipv4, 0))
     try listener.listen()
     let near = try LabSocket(.tcp, in: pair.near, bound: try Self.near(ipv4, port))
@@ -19,7 +19,7 @@ struct Conversation {
       key: FlowKey(local: near.local, remote: listener.local, transport: .tcp))
   }
 
-  static func udp(_ pair: VethPair, ipv4: Bool = false) throws -> Conversation {
+  static func udp(_ pair: any TwoEnds, ipv4: Bool = false) throws -> Conversation {
     let far = try LabSocket(.udp, in: pair.far, bound: try far(ipv4, 0))
     let near = try LabSocket(.udp, in: pair.near, bound: try Self.near(ipv4, 0))
     try near.connect(to: far.local)
@@ -44,6 +44,29 @@ struct Conversation {
     }
   }
 
+  /// Sends so many bytes from near to far over a path that is not as quick as a call: far reads in a thread of its own.
+  func pour(_ count: Int) throws {
+    let done = try EventCounter()
+    let chunk = [UInt8](repeating: 0x5a, count: 60_000)
+    let chunks = (count + chunk.count - 1) / chunk.count
+    let (socket, wanted) = (far.descriptor.raw, chunks * chunk.count)
+    let finished = ReadingEnd(done)
+    startThread {
+      var buffer = [UInt8](repeating: 0, count: 1 << 18)
+      var received = 0
+      while received < wanted {
+        let count = recv(socket, &buffer, buffer.count, 0)
+        guard count > 0 else { break }
+        received += count
+      }
+      if received == wanted { finished.done.signal() }
+    }
+    for _ in 0..<chunks { try near.send(chunk) }
+    guard finished.done.wait(milliseconds: 60_000) else {
+      throw SystemError("not all \(wanted) bytes arrived", code: ETIMEDOUT)
+    }
+  }
+
   private static func near(_ ipv4: Bool, _ port: UInt16) throws -> Endpoint {
     Endpoint(try address(ipv4 ? VethPair.near4 : VethPair.near6), port)
   }
@@ -54,6 +77,12 @@ struct Conversation {
     guard let address = Address(text) else { throw SystemError("not an address: \(text)", code: EINVAL) }
     return address
   }
+}
+
+/// Signalled once a reader has all it waits for.
+private final class ReadingEnd: Sendable {
+  let done: EventCounter
+  init(_ done: consuming EventCounter) { self.done = done }
 }
 
 extension [Frame] {

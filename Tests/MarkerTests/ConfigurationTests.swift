@@ -17,6 +17,7 @@ func configuration(_ text: String) throws -> Configuration {
     let text = """
       interfaces: [eth0, "ens*"]
       discover: defaultRoute
+      inline: {inside: none, outside: none, engine: raw, networks: ["2001:db8:7::/48"]}
       strategy: auto
       path: nft
       markAll: cms/Analysis Input
@@ -76,7 +77,8 @@ func configuration(_ text: String) throws -> Configuration {
     map.tags[try Registry.embedded.tag(experiment: "cms", activity: "Data Challenge")] = .some(.none)
     map.fallback = CodePoint(0).map { .codePoint($0) }
     let want = Settings(
-      interfaces: InterfaceSelection(names: ["eth0", "ens*"], discovery: .defaultRoute), strategy: .auto,
+      interfaces: InterfaceSelection(names: ["eth0", "ens*"], discovery: .defaultRoute),
+      inline: InlineSettings(engine: .raw, networks: [try Network(text: "2001:db8:7::/48")]), strategy: .auto,
       path: .nft,
       entropy: .flow, codePoints: map, dscpOnIPv6: true, onlyIfUnset: false, tcHook: .clsact,
       markAll: SciTag(packed: 206),
@@ -117,7 +119,7 @@ func configuration(_ text: String) throws -> Configuration {
       logLevel: .debug)
     let read = try configuration(text)
     #expect(read.settings == want)
-    #expect(read.origin(of: "dscp.map") == .file(line: 11) && read.originText(of: "dscp.map") == "x.yaml:11")
+    #expect(read.origin(of: "dscp.map") == .file(line: 12) && read.originText(of: "dscp.map") == "x.yaml:12")
     for setting in Setting.all { #expect(read.origin(of: setting.path) != .builtIn, "\(setting.path)") }
     // What is printed means the same.
     #expect(try configuration(read.text).settings == want)
@@ -158,8 +160,8 @@ func configuration(_ text: String) throws -> Configuration {
       "strategy:",
       "1:10: strategy: expected label, dscp, auto, hopByHop, destination or hopByHopDestination, not nothing"
     ),
-    ("path: [tc]", "1:7: path: expected auto, sock, tc or nft, not a list"),
-    ("path: xdp\ninterfaces: lo", "1:7: path: expected auto, sock, tc or nft, not \"xdp\""),
+    ("path: [tc]", "1:7: path: expected auto, sock, tc, nft, xdp or raw, not a list"),
+    ("path: ebpf\ninterfaces: lo", "1:7: path: expected auto, sock, tc, nft, xdp or raw, not \"ebpf\""),
     (
       "interfaces: [eth0, a/b]",
       "1:20: interfaces: expected the name of an interface, 1 to 15 characters, or a pattern such as \"eth*\", not \"a/b\""
@@ -294,7 +296,7 @@ func configuration(_ text: String) throws -> Configuration {
     ),
     (
       "- eth0",
-      "1:1: expected lines of the form key: value (interfaces, discover, strategy, path, markAll, markAllExcept, label, dscp, tc, pipes, api, listen, rules, sockets, fireflies, publicAddresses, stun, flows, restart, log), not a list"
+      "1:1: expected lines of the form key: value (interfaces, discover, inline, strategy, path, markAll, markAllExcept, label, dscp, tc, pipes, api, listen, rules, sockets, fireflies, publicAddresses, stun, flows, restart, log), not a list"
     ),
     ("plugins:\n  namedpipe: {}", "2:3: unknown key \"namedpipe\" in plugins; did you mean \"namedPipe\"?"),
     (

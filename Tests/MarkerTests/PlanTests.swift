@@ -45,6 +45,29 @@ private func abilities(_ tc: String, _ nft: String, sock: String = "--") -> Path
     #expect(throws: PlanError.self) { try Plan(strategy, path, abilities(tc, nft)) }
   }
 
+  /// The engines between two ports are taken there, and nowhere else.
+  @Test func inline() throws {
+    for choice in [PathChoice.xdp, .raw] {
+      #expect(throws: PlanError.needsPair(choice)) { try Plan(.label, choice, PathAbilities()) }
+      let plan = try Plan(.auto, choice, PathAbilities(), inline: .auto)
+      #expect(plan.ipv6?.path?.rawValue == choice.rawValue && plan.ipv4?.fallbacks == [])
+    }
+    for choice in [PathChoice.tc, .nft] {
+      #expect(throws: PlanError.notInline(choice)) {
+        try Plan(.label, choice, PathAbilities(), inline: .auto)
+      }
+    }
+    var abilities = PathAbilities()
+    #expect(try Plan(.auto, .auto, abilities, inline: .auto).paths == [.raw])
+    abilities.set(.raw, to: .no("refused"))
+    #expect(try Plan(.auto, .auto, abilities, inline: .auto).paths == [.xdp])
+    #expect(try Plan(.auto, .auto, abilities, inline: .raw).paths == [])
+    #expect(try Plan(.auto, .auto, abilities).families(of: .raw) == [], "auto alone never takes them")
+    abilities.engines = [.xdp, .raw]
+    #expect(try Plan(.dscp, .auto, abilities, inline: .auto).ipv4?.path == .xdp)
+    #expect(try Plan(.hopByHop, .auto, abilities, inline: .auto).ipv6?.path == nil)
+  }
+
   /// Strategy, path, what sock, tc and nft can, and the path of each family with its complement.
   @Test(arguments: [
     (Strategy.label, PathChoice.auto, "++", "++", "++", "sock+tc ."),
@@ -76,11 +99,6 @@ private func abilities(_ tc: String, _ nft: String, sock: String = "--") -> Path
     let mixed = try Plan(.auto, .auto, abilities("++", "++", sock: "-+"))
     #expect(!mixed.isComplement(.tc) && mixed.families(of: .sock) == .ipv4)
     #expect(throws: PlanError.self) { try Plan(.auto, .sock, abilities("++", "++", sock: "-+")) }
-  }
-
-  @Test(arguments: [PathChoice.xdp, .raw]) func pathsOfLaterVersions(path: PathChoice) {
-    let error = #expect(throws: PlanError.unknownPath(path)) { try Plan(.label, path, PathAbilities()) }
-    #expect(error?.description == "this version has no path \(path.rawValue); it has sock, tc and nft")
   }
 
   @Test func familiesAndFallbacks() throws {

@@ -17,9 +17,12 @@
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/genetlink.h>
+#include <linux/if_bridge.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <linux/if_xdp.h>
 #include <linux/inet_diag.h>
+#include <linux/net_namespace.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
@@ -49,6 +52,14 @@ int clinux_memlock(uint64_t *soft, uint64_t *hard);
 int clinux_memlock_soft(uint64_t soft);
 /// An ioctl(2) on an interface by its name, with what ifr_data of `struct ifreq` points at (netdevice(7)).
 int clinux_interface_ioctl(int fd, unsigned long request, const char *name, void *data);
+/// TUNSETIFF on an open /dev/net/tun: makes the device, whose name may hold a %d.
+///
+/// @param name  16 bytes; becomes the name that the device has got.
+int clinux_tap(int fd, char *name, short flags);
+/// TUNSETOFFLOAD: what the device's reader takes, a bit each (TUN_F_…).
+int clinux_tap_offloads(int fd, unsigned int offloads);
+/// TUNATTACHFILTER: which packets the device's reader gets.
+int clinux_tap_filter(int fd, const struct sock_filter *filter, unsigned short count);
 /// capget(2) of this thread: the effective capabilities, a bit each.
 int clinux_capabilities(uint64_t *effective);
 /// Every further system call of this thread and its children goes through the filter (seccomp(2)).

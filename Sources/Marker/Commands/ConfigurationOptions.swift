@@ -26,6 +26,18 @@ struct ConfigurationOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "Mark packets of other hosts, which arrive at this port of a bridge and leave by the one that --outside names.",
+      valueName: "port"),
+    transform: { try ValueType<String>.device.argument($0) })
+  var inside: String?
+
+  @Option(
+    help: ArgumentHelp("With `--inside`, the port by which these packets leave.", valueName: "port"),
+    transform: { try ValueType<String>.device.argument($0) })
+  var outside: String?
+
+  @Option(
+    help: ArgumentHelp(
       "What to stamp: `label`, the IPv6 flow label; `dscp`, a DSCP on IPv4; `auto`, both; `hopByHop`, `destination` or "
         + "`hopByHopDestination`, an extension header on IPv6. Flows of an address family that is not stamped are "
         + "announced only. The default is `label`."))
@@ -33,7 +45,7 @@ struct ConfigurationOptions: ParsableArguments {
 
   @Option(
     help:
-      "How marks get into packets: `sock`, TCP's alone, by the kernel itself, `tc`, by eBPF, `nft`, by nftables, or `auto`, the best that works here, which is the default."
+      "How marks get into packets: `sock`, TCP's alone, by the kernel itself, `tc`, by eBPF, `nft`, by nftables; with `--inside`, `raw`, by packet sockets, or `xdp`, by AF_XDP; `auto`, the best that works here, which is the default."
   )
   var path: PathChoice?
 
@@ -138,7 +150,8 @@ struct ConfigurationOptions: ParsableArguments {
     transform: { try ValueType<Int64>.idleTimeout.argument($0) })
   var idleTimeout: Int64?
 
-  @Flag(help: "When the daemon stops, end the flows and take the marks away instead of leaving them to the next.")
+  @Flag(
+    help: "When the daemon stops, end the flows and take the marks away instead of leaving them to the next.")
   var clean = false
 
   @Option(help: "How much to log.")
@@ -172,6 +185,8 @@ struct ConfigurationOptions: ParsableArguments {
     }
     set("interfaces", \.interfaces.names, interface.isEmpty ? nil : interface)
     set("discover", \.interfaces.discovery, discover.map(Optional.some))
+    set("inline.inside", \.inline.inside, inside.map(Optional.some))
+    set("inline.outside", \.inline.outside, outside.map(Optional.some))
     set("strategy", \.strategy, strategy)
     set("path", \.path, path)
     set("markAll", \.markAll, markAll.map(Optional.some))

@@ -14,6 +14,8 @@ struct MarkerCommand: AsyncParsableCommand {
       From the start line on, every packet of the flow that leaves this host carries the SciTags flow label.
       """,
     version: Daemon.version,
-    subcommands: [Run.self, Check.self, Config.self, FlowCommand.self, Probe.self, Clean.self],
+    subcommands: [
+      Run.self, Check.self, Config.self, FlowCommand.self, InlineCommand.self, Probe.self, Clean.self,
+    ],
     defaultSubcommand: Run.self)
 }

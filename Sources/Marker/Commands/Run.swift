@@ -21,7 +21,8 @@ struct Run: AsyncParsableCommand {
     // Whoever reads the log may go; that must not end the marking.
     signal(SIGPIPE, SIG_IGN)
     let configuration = try options.configuration()
-    guard configuration.file != nil || !configuration.settings.interfaces.isEmpty else {
+    let settings = configuration.settings
+    guard configuration.file != nil || !settings.interfaces.isEmpty || settings.inline.isOn else {
       throw ValidationError(Self.nothingToDo)
     }
     if case .flag = configuration.origin(of: "interfaces") {
@@ -53,6 +54,6 @@ struct Run: AsyncParsableCommand {
       access(Configuration.flowdGoFile, R_OK) == 0 ? "; flowd-go's \(Configuration.flowdGoFile) does too" : ""
     return
       "no \(Configuration.defaultFile) and no --interface: name at least one that traffic leaves through, as "
-      + "`ip link` lists them, use --discover, or give a configuration with --config\(other)"
+      + "`ip link` lists them, use --discover, name two ports with --inside and --outside, or give a configuration with --config\(other)"
   }
 }

@@ -6,6 +6,7 @@ extension Configuration {
   ///
   /// - Throws: `ConfigurationError` where a file says it, else `PlanError`.
   mutating func review() throws {
+    try reviewInline()
     let plan: Plan
     do throws(PlanError) {
       // Nothing was tried yet: this fails only for what no host can.
@@ -28,14 +29,14 @@ extension Configuration {
     reviewListening()
     reviewRules()
     reviewFireflies()
-    if settings.interfaces.isEmpty {
+    if settings.interfaces.isEmpty, !settings.inline.isOn {
       warn("interfaces", "no interface is named: packets are not marked, flows are announced only")
       return
     }
     reviewStamps()
     reviewMarkAll(plan)
-    if settings.tcHook != nil, settings.path == .nft {
-      warn("tc.hook", "tc.hook does nothing with path nft")
+    if settings.tcHook != nil, settings.path == .nft || settings.path == .xdp {
+      warn("tc.hook", "tc.hook does nothing with path \(settings.path.rawValue)")
     }
   }
 
@@ -52,6 +53,47 @@ extension Configuration {
     for (local, name) in settings.publicAddresses where name.isPrivate {
       warn("publicAddresses", "\(local) is to be announced as \(name), which is private too")
     }
+  }
+
+  private mutating func reviewInline() throws {
+    let inline = settings.inline
+    guard inline.isOn else {
+      for path in ["inline.engine", "inline.networks"] {
+        unused(path, "inline.inside and inline.outside name no ports")
+      }
+      if inline.isHalf {
+        let (said, missing) = inline.inside == nil ? ("outside", "inside") : ("inside", "outside")
+        throw mistake(
+          "inline.\(said)", "inline.\(missing) is missing: packets pass from the one port to the other")
+      }
+      return
+    }
+    if !settings.interfaces.isEmpty {
+      let reason =
+        "packets of other hosts are marked between two ports, so interfaces and discover have no place beside "
+      throw mistake("inline.inside", reason + "inline; for this host's own packets run a second marker")
+    }
+    if inline.inside == inline.outside {
+      throw mistake(
+        "inline.outside",
+        "inside and outside are both \(inline.outside ?? ""); they are two ports of a bridge")
+    }
+    if settings.path == .xdp || settings.path == .raw {
+      unused("inline.engine", "path \(settings.path.rawValue) says it")
+    }
+    if settings.listen.isOn, inline.networks.isEmpty {
+      warn(
+        "listen.fireflies",
+        "fireflies of others mark flows of the hosts inside only where inline.networks names their networks")
+    }
+  }
+
+  /// An error at the line that says it, if one does.
+  private func mistake(_ path: String, _ reason: String) -> ConfigurationError {
+    guard let file, case .file(let line) = origin(of: path) else {
+      return ConfigurationError(Setting.named(path)?.flag ?? path, reason)
+    }
+    return ConfigurationError(file, [YAMLProblem(SourceMark(line: line, column: 1), "\(path): \(reason)")])
   }
 
   private mutating func reviewListening() {

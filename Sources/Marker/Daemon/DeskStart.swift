@@ -14,6 +14,7 @@ extension TableWriter.Desk {
     var table = FlowTable(
       policy: settings.policy(try settings.plan()), limits: settings.limits, seed: random.next(),
       keepsRecords: inheritance.memory != nil)
+    table.networks = settings.inline.networks
     inheritance.enter(into: &table, log: log)
     // A copy of the marks, because the table cannot be lent to what outlives this call.
     var flows: [(FlowKey, Mark, Usage?)] = []

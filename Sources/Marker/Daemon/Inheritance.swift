@@ -34,7 +34,7 @@ struct Inheritance {
     var flows: [FlowRecord] = []
     var records: (any FlowMemory)?
     var lastLife = MonotonicTime(nanoseconds: 0)
-    if keepsMarks && !settings.interfaces.isEmpty || hadPredecessor {
+    if keepsMarks && settings.marksPackets || hadPredecessor {
       if let pins {
         do throws(MemoryError) {
           let map = try RecordMap(in: pins, maxFlows: settings.limits.maxFlows, applications)
@@ -61,7 +61,7 @@ struct Inheritance {
     self.lastLife = lastLife.nanoseconds == 0 ? .now() : lastLife
     self.records = records
     self.flows = flows
-    if keepsMarks, records == nil, !settings.interfaces.isEmpty {
+    if keepsMarks, records == nil, settings.marksPackets {
       log.notice(
         "flows and marks end with the daemon: nothing here can keep them",
         metadata: ["reasons": "\(problems.joined(separator: "; "))"])

@@ -83,6 +83,7 @@ extension TableWriter.Desk {
       throw error
     }
     table.setLimits(new.limits)
+    table.networks = new.inline.networks
     if new.keepsMarks, !old.keepsMarks, memory == nil {
       log.notice("restart.keep takes effect with the next start")
     }
@@ -144,5 +145,7 @@ extension Settings {
     strategy != old.strategy || dscpOnIPv6 != old.dscpOnIPv6 || path != old.path || tcHook != old.tcHook
       || sockets.group != old.sockets.group || limits.maxFlows != old.limits.maxFlows
       || interfaces.isEmpty != old.interfaces.isEmpty
+      || inline.isOn != old.inline.isOn || inline.inside != old.inline.inside
+      || inline.outside != old.inline.outside || inline.engine != old.inline.engine
   }
 }

@@ -8,6 +8,8 @@ import XDP
 struct Settings: Equatable, Sendable {
   /// Without any, packets are not marked and the flows announced only.
   var interfaces = InterfaceSelection()
+  /// Ports between which packets are marked for others.
+  var inline = InlineSettings()
   var strategy = Strategy.label
   var path = PathChoice.auto
   var entropy = LabelEntropy.kernel
@@ -53,6 +55,9 @@ struct Settings: Equatable, Sendable {
   /// How long marks stay that no other daemon takes over. Microseconds.
   var graceTime: Int64 = 900_000_000
   var logLevel = Logger.Level.info
+
+  /// Whether packets are to be marked, and flows not only announced.
+  var marksPackets: Bool { !interfaces.isEmpty || inline.isOn || path == .sock }
 
   /// Whether fireflies go where they did.
   func announcesLike(_ other: Settings) -> Bool {

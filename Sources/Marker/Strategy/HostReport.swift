@@ -9,6 +9,7 @@ struct HostReport {
   enum Group: String, CaseIterable {
     case process, kernel, tc, nft, sock, sockets
     case xdp = "AF_XDP"
+    case inline
   }
   /// Something that was tried.
   struct Row {
@@ -37,6 +38,12 @@ struct HostReport {
         Attempt("packet socket with vnet headers", PacketSocket.finding()), SockOpsProbe.attempt(),
       ])
     add(.xdp, XDPSocketProbe.attempts() + interfaces.xdpAttempts)
+    for kind in [PathKind.raw, .xdp] {
+      let findings = InlinePath.probe(kind)
+      add(.inline, Self.attempts("\(kind.rawValue) between two ports", findings))
+      abilities.merge(kind, findings)
+    }
+    add(.inline, interfaces.inlineAttempts)
   }
 
   private mutating func add(_ group: Group, _ attempts: [Attempt]) {

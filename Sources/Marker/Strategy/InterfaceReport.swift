@@ -69,6 +69,31 @@ extension InterfaceReport {
   }
 }
 
+extension InterfaceReport {
+  /// The engine that `inline.engine: auto` would take where an interface is a port, and why.
+  var inlineAttempts: [Attempt] {
+    rows.filter { $0.details.interface.linkHeader == .ethernet && $0.details.interface.kind != "bridge" }.map
+    { row in
+      Attempt(
+        "engine at \(row.name)",
+        .untried(
+          row.details.suitsXDP
+            ? "xdp, if the other port's does too: its driver runs XDP programs and redirects"
+            : row.details.interface.kind.isEmpty && row.details.driver != "virtio_net"
+              ? "raw: its driver does not run XDP programs with redirects"
+              : "raw: on \(row.details.interface.kind.isEmpty ? row.details.driver : row.details.interface.kind) packets "
+                + "come 64 KB at a time, which XDP would end"))
+    }
+  }
+}
+
+extension InterfaceDetails {
+  /// Whether AF_XDP is the better engine there.
+  var suitsXDP: Bool {
+    interface.kind.isEmpty && driver != "virtio_net" && xdp?.isSuperset(of: [.native, .redirect]) == true
+  }
+}
+
 extension InterfaceReport.Row {
   /// Whether packets can be marked there, and what it is.
   var finding: Finding {

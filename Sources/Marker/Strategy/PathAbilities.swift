@@ -8,6 +8,8 @@ struct PathAbilities: Equatable, Sendable {
     let stamp: Stamp
   }
   private var findings: [Item: Finding] = [:]
+  /// The engines of an inline pair, the better first.
+  var engines: [PathKind] = [.raw, .xdp]
 
   /// What was not tried is `untried`, and what no version of the path could do is a no.
   subscript(path: PathKind, stamp: Stamp) -> Finding {
@@ -28,6 +30,9 @@ struct PathAbilities: Equatable, Sendable {
     switch (path, stamp) {
     case (_, .label), (_, .ipv6CodePoint), (_, .ipv4CodePoint): .untried()
     case (.tc, _): .untried()
+    case (.xdp, _), (.raw, _):
+      .no(
+        "extension headers are not inserted between two ports", needs: "the tc path, on the hosts themselves")
     case (.sock, _): .no("a socket cannot be set to send an extension header", needs: "the tc path")
     case (.nft, _): .no("nftables rules cannot insert an extension header", needs: "the tc path")
     }

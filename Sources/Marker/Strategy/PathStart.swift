@@ -50,7 +50,7 @@ struct PathStart {
       let label = SockConditions.label(entropy)
       if label.isNo, findings[.label] != nil { findings[.label] = label }
       return findings
-    case .tc: return [:]
+    case .tc, .xdp, .raw: return [:]
     }
   }
 
@@ -85,9 +85,10 @@ struct PathStart {
     isLive(path) && wasReadBack(path, plan)
   }
 
-  /// Programs at tc do what they were loaded for; what the other ways do is up to more of the kernel.
+  /// Programs at tc and the packet thread do what they were made for; what the other ways do is up to more of the kernel.
   private func wasReadBack(_ path: PathKind, _ plan: Plan) -> Bool {
-    path == .tc || readBackStamps[path, default: []].isSuperset(of: plan.stamps(of: path))
+    [.tc, .xdp, .raw].contains(path)
+      || readBackStamps[path, default: []].isSuperset(of: plan.stamps(of: path))
   }
 
   /// Brings a path one step nearer, or finds that it does not work.
@@ -162,7 +163,11 @@ extension PathStart {
         return try NFTKeeper(
           interfaces, families: plan.families(of: path), maxFlows: settings.limits.maxFlows,
           flows: heritage.flows, scope: settings.scope(plan), log: log)
+      case .xdp, .raw:
+        return try InlineKeeper(
+          settings.inline, path, maxFlows: settings.limits.maxFlows, hook: settings.tcHook, log: log)
       }
     }
+    abilities.engines = InlineKeeper.engines(settings.inline)
   }
 }

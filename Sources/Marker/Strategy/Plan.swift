@@ -26,10 +26,13 @@ struct Plan: Equatable, Sendable {
   let ipv6: Assignment?
   let ipv4: Assignment?
 
-  /// - Parameter dscpOnIPv6: whether strategy `dscp` stamps IPv6 too.
+  /// - Parameters:
+  ///   - dscpOnIPv6: whether strategy `dscp` stamps IPv6 too.
+  ///   - inline: how packets between two ports are to be taken over; nil where there are no such ports.
   /// - Throws: where a path was named and cannot do it.
   init(
-    _ strategy: Strategy, _ choice: PathChoice, _ abilities: PathAbilities, dscpOnIPv6: Bool = false
+    _ strategy: Strategy, _ choice: PathChoice, _ abilities: PathAbilities, dscpOnIPv6: Bool = false,
+    inline: InlineSettings.Engine? = nil
   ) throws(PlanError) {
     let pinned: PathKind?
     switch choice {
@@ -37,21 +40,28 @@ struct Plan: Equatable, Sendable {
     case .tc: pinned = .tc
     case .nft: pinned = .nft
     case .sock: pinned = .sock
-    case .xdp, .raw: throw .unknownPath(choice)
+    case .xdp: pinned = .xdp
+    case .raw: pinned = .raw
     }
+    // The two engines mark between two ports, the other paths what this host sends.
+    let isInline = pinned == .xdp || pinned == .raw
+    if inline == nil, isInline { throw .needsPair(choice) }
+    if inline != nil, pinned != nil, !isInline { throw .notInline(choice) }
+    let engines = inline.map { $0.path.map { [$0] } ?? abilities.engines }
     let onIPv6 = strategy == .dscp && dscpOnIPv6 ? Stamp.ipv6CodePoint : strategy.ipv6
     ipv6 = try onIPv6.map { stamp throws(PlanError) in
-      try Self.assign(stamp, strategy, pinned, abilities)
+      try Self.assign(stamp, strategy, pinned, engines, abilities)
     }
     ipv4 = try strategy.ipv4.map { stamp throws(PlanError) in
-      try Self.assign(stamp, strategy, pinned, abilities)
+      try Self.assign(stamp, strategy, pinned, engines, abilities)
     }
   }
 
   private static func assign(
-    _ stamp: Stamp, _ strategy: Strategy, _ pinned: PathKind?, _ abilities: PathAbilities
+    _ stamp: Stamp, _ strategy: Strategy, _ pinned: PathKind?, _ engines: [PathKind]?,
+    _ abilities: PathAbilities
   ) throws(PlanError) -> Assignment {
-    let order = pinned.map { [$0] } ?? preference(stamp, strategy)
+    let order = pinned.map { [$0] } ?? engines ?? preference(stamp, strategy)
     var able: [PathKind] = []
     var rejections: [Assignment.Rejection] = []
     for path in order {

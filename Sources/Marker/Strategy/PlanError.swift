@@ -3,7 +3,10 @@ import Linux
 
 /// Why what was asked for cannot be.
 enum PlanError: Error, Equatable, Sendable {
-  case unknownPath(PathChoice)
+  /// The named path marks between two ports, and there are none.
+  case needsPair(PathChoice)
+  /// The named path does not mark between two ports.
+  case notInline(PathChoice)
   /// The named path cannot do what the strategy needs of it.
   case pinned(PathKind, Strategy, Stamp, Finding)
 }
@@ -11,10 +14,13 @@ enum PlanError: Error, Equatable, Sendable {
 extension PlanError: CustomStringConvertible {
   var description: String {
     switch self {
-    case .unknownPath(let choice):
-      let paths = PathKind.allCases.map(\.rawValue)
-      return "this version has no path \(choice.rawValue); it has "
-        + paths.dropLast().joined(separator: ", ") + (paths.last.map { " and \($0)" } ?? "")
+    case .needsPair(let choice):
+      return
+        "path \(choice.rawValue) marks between two ports: name them with --inside and --outside, or inline.inside "
+        + "and inline.outside in the configuration"
+    case .notInline(let choice):
+      return "path \(choice.rawValue) marks what this host sends, not what passes between inline.inside and "
+        + "inline.outside; for that there are raw and xdp"
     case .pinned(let path, let strategy, let stamp, let finding):
       return
         "strategy \(strategy.rawValue) wants \(stamp.words) by \(path.rawValue), which does not work here: "

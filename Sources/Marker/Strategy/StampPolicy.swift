@@ -5,12 +5,17 @@ extension Settings {
   /// Which path stamps what where paths can do what is given.
   func plan(_ abilities: PathAbilities = PathAbilities()) throws(PlanError) -> Plan {
     // Sockets are set whatever interface their packets leave by.
-    if interfaces.isEmpty, path != .sock { return .nothing }
+    if interfaces.isEmpty, !inline.isOn, path != .sock {
+      // A path that has nothing to do is no mistake, except one that waits for ports.
+      if path == .xdp || path == .raw { throw .needsPair(path) }
+      return .nothing
+    }
     var abilities = abilities
     if sockets.group == .none {
       abilities.set(.sock, to: .no("sockets.cgroup is none", needs: "auto, or a folder"))
     }
-    return try Plan(strategy, path, abilities, dscpOnIPv6: dscpOnIPv6)
+    return try Plan(
+      strategy, path, abilities, dscpOnIPv6: dscpOnIPv6, inline: inline.isOn ? inline.engine : nil)
   }
 
   /// What the table decides on by a plan: a family that no path marks has no marks.

@@ -14,6 +14,20 @@ extension Setting {
       "Mark also on interfaces that a default route leads through, or that have a global address.",
       flag: "--discover"),
     Setting(
+      "inline.inside", \.inline.inside, .optional(.device, none: "none"),
+      "Mark packets of other hosts: they arrive at this port of a bridge; see [inline](inline.md).",
+      flag: "--inside"),
+    Setting(
+      "inline.outside", \.inline.outside, .optional(.device, none: "none"),
+      "The port of the same bridge by which these packets leave.", flag: "--outside"),
+    Setting(
+      "inline.engine", \.inline.engine, .word(),
+      "How packets are taken over there: packet sockets (raw), AF_XDP, or the better of the two for these ports."
+    ),
+    Setting(
+      "inline.networks", \.inline.networks, .list(of: .network),
+      "The addresses of the hosts inside: flows of theirs are marked as this host's own are."),
+    Setting(
       "strategy", \.strategy, .word(), "What is stamped into packets.", flag: "--strategy"),
     Setting(
       "path", \.path, .word([.auto] + PathKind.allCases.compactMap { PathChoice(rawValue: $0.rawValue) }),

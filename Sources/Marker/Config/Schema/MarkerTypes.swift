@@ -15,6 +15,19 @@ extension ValueType where Value == String {
   }
 }
 
+extension ValueType where Value == String {
+  /// One interface.
+  static let device = ValueType("the name of an interface") { node throws(YAMLProblem) in
+    let name = try interface.read(node)
+    guard !InterfaceSelection.isPattern(name) else {
+      throw node.expected("the name of one interface, not a pattern")
+    }
+    return name
+  } write: {
+    YAMLText.scalar($0)
+  }
+}
+
 extension ValueType where Value == Int {
   static let maxFlows = integer(1...16_000_000)
 }
