@@ -39,6 +39,7 @@ lint: ## check the format of the Swift code and the text and scripts
 bench: ## build and run the benchmarks; BENCH='arguments'
 	@scripts/deps build
 	swift build -c release --product marker-bench
+	@scripts/check-rewriter .build/release/marker-bench
 	.build/release/marker-bench $(BENCH)
 
 deps: ## install by apt what build, test and demo need and this host lacks

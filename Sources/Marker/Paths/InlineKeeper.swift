@@ -21,7 +21,7 @@ final class InlineKeeper: PathKeeper {
     self.settings = settings
     self.log = log
     // Before the first look, so that nothing happens unseen between the two.
-    monitor = try NetworkMonitor()
+    monitor = try NetworkMonitor(watchesStations: true)
     inline = InlinePath(kind, maxFlows: maxFlows, hook: hook)
     try open()
   }
@@ -40,17 +40,20 @@ final class InlineKeeper: PathKeeper {
   var period: Int32? { 1000 }
 
   func tend(_ table: borrowing FlowTable) {
+    let changes: NetworkMonitor.Changes
     do throws(SystemError) {
-      _ = try monitor.changes()
+      changes = try monitor.changes()
     } catch {
+      changes = NetworkMonitor.Changes()
       complain("cannot look at the network interfaces", "\(error)")
     }
     let wasOpen = inline.pair
     do throws(InlineError) {
+      try inline.follow(changes)
       let pair = try find()
       let fault = inline.fault
       if let fault { complain("packets are not taken over any more; it is tried again", fault) }
-      guard fault != nil || pair.isOther(than: wasOpen) else { return reportLoss() }
+      guard fault != nil || pair != wasOpen else { return reportLoss() }
       try inline.open(pair)
       tell()
       complaint = ""
@@ -127,9 +130,4 @@ final class InlineKeeper: PathKeeper {
       "tooLong": "\(inline.tooLongPackets)",
     ]
   }
-}
-
-extension InlinePair {
-  /// Whether the ports are not those that are taken over, or not as they were then.
-  fileprivate func isOther(than open: InlinePair?) -> Bool { self != open }
 }
