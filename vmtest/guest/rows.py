@@ -1,0 +1,354 @@
+"""What is tried in every kernel. A row returns its finding's text; `Refused` and `Wrong` are the other outcomes."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import judge
+import traffic
+from confine import without_bpf_call
+from lab import COMMAND_TIMEOUT, HAS_IPV6, Absent, Capture, Daemon, Lab, Wrong, run
+from plan import COLLECTOR_PORT, DURING, FAR4, FAR6, NEAR4, NEAR6, tcp, udp
+
+traffic.TIMEOUT = 60  # emulated processors are slow
+TAG = (3, 14)
+VOLUME = {"up": 200_000, "down": 60_000}
+GAP = 0.005  # seconds between the packets of a sender that outlives daemons
+SENT_LEAST = 40
+LEASE = 1.5  # seconds; where the hook outlives the daemon it gives packets back after a second at most
+TCP_WITH_HEADERS = 0.9  # of the packets
+
+
+def flows(stamp, only_tcp):
+    """A tagged flow of each protocol, and an untagged one that differs in a port from the first."""
+    near, far = (NEAR6, FAR6) if stamp == "label" else (NEAR4, FAR4)
+    tagged = [tcp("tagged TCP", (near, 40001), (far, 5001), tag=TAG, **VOLUME)]
+    if not only_tcp:
+        tagged.append(udp("tagged UDP", (near, 40004), (far, 5004), tag=TAG, up=30, down=5))
+    return tagged, tcp("untagged TCP", (near, 41001), (far, 5001), **VOLUME)
+
+
+@contextlib.contextmanager
+def lab(**shape):
+    made = Lab(**shape)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextlib.contextmanager
+def daemon(place, *options, **more):
+    started = Daemon(place, *options, **more)
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def send(flow):
+    kind = traffic.Tcp if flow.protocol == "tcp" else traffic.Udp
+    kind(flow, "near", "far").run(DURING)
+
+
+def marks(stamp, path, *options, inline=False, confined=()):
+    """Tagged flows are marked from their first packet on, untagged ones are not touched."""
+    return marks_all([stamp], stamp, "--path", path, *options, only_tcp=path == "sock", inline=inline,
+                     automatic_labels=path == "sock", confined=confined)
+
+
+def marks_all(stamps, strategy, *options, only_tcp=False, inline=False, automatic_labels=False, confined=()):
+    with lab(inline=inline, automatic_labels=automatic_labels) as place:
+        with daemon(place, "--clean", "--strategy", strategy, *options, confined=confined) as marker:
+            counts = []
+            for stamp in stamps:
+                tagged, untagged = flows(stamp, only_tcp)
+                for flow in tagged:
+                    marker.tag(flow)
+                capture = Capture()
+                for flow in [*tagged, untagged]:
+                    send(flow)
+                seen = capture.packets()
+                judge.whole(tagged[0], seen)
+                judge.unmarked(untagged, tagged[0], seen, stamp, automatic_labels)
+                counts += [f"{judge.marked(flow, seen, stamp)} {flow.protocol.upper()}" for flow in tagged]
+    return f"{', '.join(counts)} packets, all marked"
+
+
+def headers():
+    """Both extension headers; TCP's packets of full size leave without them, as documented."""
+    with lab() as place, daemon(place, "--clean", "--strategy", "hopByHopDestination", "--path", "tc") as marker:
+        tagged, untagged = flows("label", only_tcp=False)
+        for flow in tagged:
+            marker.tag(flow)
+        capture = Capture()
+        for flow in [*tagged, untagged]:
+            send(flow)
+        seen = capture.packets()
+        judge.whole(tagged[0], seen)
+        judge.unmarked(untagged, tagged[0], seen, "headers", automatic_labels=False)
+        counts = [judge.with_headers(tagged[0], seen, TCP_WITH_HEADERS), judge.with_headers(tagged[1], seen, 1)]
+    return f"{', '.join(counts)} packets have both headers"
+
+
+def configured(text):
+    """The option that has the daemon read this configuration."""
+    with open("/tmp/marker.yaml", "w", encoding="ascii") as file:
+        file.write(text)
+    return ("--config", "/tmp/marker.yaml")
+
+
+def rule(path):
+    """The kernel tells of a connection as it begins: it is marked from its SYN on though nobody announced it."""
+    sock = path == "sock"
+    tagged, untagged = flows("label", only_tcp=True)
+    flow = tagged[0]
+    config = configured(f"rules: [{{experiment: {TAG[0]}, activity: {TAG[1]}, localPorts: {flow.near[1]}}}]\n")
+    with lab(automatic_labels=sock) as place, daemon(place, "--clean", "--path", path, *config):
+        capture = Capture()
+        for sent in (flow, untagged):
+            send(sent)
+        seen = capture.packets()
+    judge.whole(flow, seen)
+    judge.unmarked(untagged, flow, seen, "label", sock)
+    return f"{judge.marked(flow, seen, 'label')} packets of a connection that a rule found, all marked"
+
+
+def mark_all(path):
+    """A perfSONAR host: every packet has the tag."""
+    tagged, untagged = flows("label", only_tcp=False)
+    sent = [*tagged, dataclasses.replace(untagged, tag=TAG)]
+    with lab() as place, daemon(place, "--clean", "--path", path, "--mark-all", "/".join(map(str, TAG))):
+        capture = Capture()
+        for flow in sent:
+            send(flow)
+        seen = capture.packets()
+    return f"{sum(judge.marked(flow, seen, 'label') for flow in sent)} packets of 3 untagged flows, all marked"
+
+
+def fireflies():
+    """What the kernel tells of a connection arrives at a collector when its socket has closed."""
+    flow = flows("label", only_tcp=True)[0][0]
+    with lab() as place:
+        with traffic.namespace("far"):
+            collector = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            collector.bind((FAR6, COLLECTOR_PORT))
+            collector.settimeout(traffic.TIMEOUT)
+        config = configured("fireflies: {enrichment: full}\n")
+        with daemon(place, "--clean", "--collector", f"[{FAR6}]:{COLLECTOR_PORT}", *config) as marker:
+            marker.tag(flow)
+            send(flow)
+            told = [message(collector) for _ in ("start", "end")]
+        collector.close()
+    states = [firefly["flow-lifecycle"]["state"] for firefly in told]
+    usage, info = told[1].get("usage", {}), told[1].get("netlink", {}).get("tcpInfo", {})
+    if states != ["start", "end"]:
+        raise Wrong(f"fireflies of states {states}, should be start and end")
+    if usage != {"sent": flow.up, "received": flow.down}:
+        raise Wrong(f"the end firefly has usage {usage}, should be {flow.up} sent and {flow.down} received")
+    if not info:
+        raise Wrong(f"the end firefly has nothing of TCP_INFO: {told[1]}")
+    return f"a start, an end with the right usage and {len(info)} values of TCP_INFO"
+
+
+def message(collector):
+    text = collector.recv(2048).decode()
+    return json.loads(text[text.index("{"):])
+
+
+class Sender:
+    """A connection that goes on sending whatever the daemon does."""
+
+    def __init__(self, flow):
+        self.flow = flow
+        self.sent = 0
+        self.stopping = False
+        if flow.protocol == "udp":
+            pair = traffic.Udp(flow, "near", "far")
+            self.near, self.ends = pair.near, pair
+        else:
+            pair = traffic.Tcp(flow, "near", "far")
+            pair.opener.connect(flow.far)
+            self.near, self.ends = pair.opener, (pair, pair.listener.accept()[0])
+            self.near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.thread = threading.Thread(target=self.go_on, daemon=True)
+        self.thread.start()
+
+    def go_on(self):
+        while not self.stopping:
+            self.near.send(b"payload" * 8)
+            self.sent += 1
+            time.sleep(GAP)
+
+    def wait(self, more=SENT_LEAST):
+        goal, deadline = self.sent + more, time.monotonic() + COMMAND_TIMEOUT
+        while self.sent < goal:
+            if time.monotonic() > deadline:
+                raise Wrong(f"{self.flow.name}: packets no longer leave")
+            time.sleep(0.02)
+
+    def stop(self):
+        self.stopping = True
+        self.thread.join()
+        self.near.close()
+
+
+def adoption(stamp, path, *options):
+    """Marks stay, unchanged, while the daemon is killed and another one takes its flows over; `clean` ends them."""
+    sock = path == "sock"
+    options = ("--strategy", stamp, "--path", path, *options, *(() if sock else ("--entropy", "flow")))
+    tagged, _ = flows(stamp, only_tcp=sock)
+    flow = tagged[-1]
+    with lab(automatic_labels=sock) as place:
+        first = Daemon(place, *options)
+        try:
+            first.tag(flow)
+            capture = Capture()
+            sender = Sender(flow)
+            sender.wait()
+        finally:
+            first.stop(signal.SIGKILL)
+        sender.wait()
+        with daemon(place, *options) as second:
+            if "going on with the flows" not in second.said():
+                raise Wrong(f"the second daemon took no flows over: {second.said()[-300:]}")
+            sender.wait()
+            listed = run("marker", "flow", "list", netns="near").stdout.splitlines()
+            if len(listed) != 1:
+                raise Wrong(f"the second daemon has {len(listed)} flows, should be 1")
+        sender.wait()
+        count = judge.marked(flow, capture.snapshot(), stamp)
+        if not sock:
+            run("marker", "clean", netns="near")
+            sender.wait()  # what was on its way may carry a mark still
+            after = Capture()
+            sender.wait()
+            sender.stop()
+            if still := [packet for packet in judge.of(flow, after.packets()) if judge.carries(flow, packet, stamp)]:
+                raise Wrong(f"{len(still)} packets are marked after `marker clean`")
+        else:
+            sender.stop()
+    return f"{count} packets while a daemon was killed, followed and stopped: all with one mark"
+
+
+def probe(confined=()):
+    """The probe's whole answer, for strategy auto; its exit code says no more than that."""
+    done = subprocess.run([*confined, "marker", "probe", "--json", "--strategy", "auto"], capture_output=True, text=True,
+                          timeout=COMMAND_TIMEOUT)
+    try:
+        return json.loads(done.stdout)
+    except json.JSONDecodeError as error:
+        raise Wrong(f"no JSON ({error}), exit code {done.returncode}: {done.stderr.strip()[-300:]}") from error
+
+
+
+def selftest():
+    """What the binary tries by itself, where it has that command."""
+    if "selftest" not in run("marker", "--help").stdout:
+        raise Absent("this binary has no such command")
+    done = run("marker", "selftest", check=False)
+    lines = (done.stdout or done.stderr).strip().splitlines() or ["it said nothing"]
+    if done.returncode:
+        raise Wrong(f"exit code {done.returncode}: {' | '.join(lines)[-600:]}")
+    return lines[-1]
+
+
+def auto(*options, confined=()):
+    stamps = ["label", "dscp"] if HAS_IPV6 else ["dscp"]
+    return marks_all(stamps, "auto", *options, automatic_labels=True, confined=confined)
+
+
+def open_bridge(path):
+    """The daemon between two ports is killed: packets go on through the bridge, unmarked."""
+    tagged, _ = flows("label", only_tcp=False)
+    flow = tagged[1]
+    with lab(inline=True) as place:
+        marker = Daemon(place, "--strategy", "label", "--path", path)
+        try:
+            marker.tag(flow)
+            sender = Sender(flow)
+            sender.wait()
+        finally:
+            marker.stop(signal.SIGKILL)
+        time.sleep(LEASE)
+        capture = Capture()
+        before = sender.sent
+        sender.wait()
+        sender.stop()
+        arrived, sent = len(judge.of(flow, capture.packets())), sender.sent - before
+    if arrived < sent:
+        raise Wrong(f"{arrived} of {sent} packets arrived after the daemon was killed")
+    return f"{arrived} packets arrived after the daemon was killed, of {sent} sent"
+
+
+def label_without_ipv6():
+    """Nothing can be labelled, which is no reason not to announce: the daemon takes IPv4 flows."""
+    tagged, _ = flows("dscp", only_tcp=True)
+    with lab() as place, daemon(place, "--clean", "--strategy", "label") as marker:
+        marker.tag(tagged[0])
+        capture = Capture()
+        send(tagged[0])
+        seen = capture.packets()
+        judge.whole(tagged[0], seen)
+        judge.unmarked(tagged[0], tagged[0], seen, "dscp", automatic_labels=False)
+    return "an IPv4 flow is taken and left as it is"
+
+
+def traces():
+    """Nothing of all the daemons before is left."""
+    pins = [os.path.join(folder, name) for folder, _, names in os.walk("/sys/fs/bpf/marker") for name in names]
+    tables = run("nft", "list", "tables", check=False).stdout.split("\n")
+    left = pins + [table for table in tables if "marker" in table]
+    left += [line for line in run("ps", "-e", "-o", "args=").stdout.splitlines() if line.startswith("marker")]
+    if left:
+        raise Wrong(", ".join(left))
+    return "no pin, no table, no process"
+
+
+NO_CAPABILITY = ("setpriv", "--bounding-set=-bpf,-sys_admin", "--inh-caps=-bpf,-sys_admin")
+
+ROWS = {
+    "probe": probe,
+    "selftest": selftest,
+    "label-tcx": lambda: marks("label", "tc", "--tc-hook", "tcx"),
+    "label-clsact": lambda: marks("label", "tc", "--tc-hook", "clsact"),
+    "label-nft": lambda: marks("label", "nft"),
+    "label-sock": lambda: marks("label", "sock"),
+    "label-raw": lambda: marks("label", "raw", inline=True),
+    "label-xdp": lambda: marks("label", "xdp", inline=True),
+    "dscp-tcx": lambda: marks("dscp", "tc", "--tc-hook", "tcx"),
+    "dscp-clsact": lambda: marks("dscp", "tc", "--tc-hook", "clsact"),
+    "dscp-nft": lambda: marks("dscp", "nft"),
+    "dscp-sock": lambda: marks("dscp", "sock"),
+    "dscp-raw": lambda: marks("dscp", "raw", inline=True),
+    "dscp-xdp": lambda: marks("dscp", "xdp", inline=True),
+    "headers-tc": headers,
+    "auto": auto,
+    "rule-tc": lambda: rule("tc"),
+    "rule-sock": lambda: rule("sock"),
+    "mark-all-tc": lambda: mark_all("tc"),
+    "mark-all-nft": lambda: mark_all("nft"),
+    "fireflies": fireflies,
+    "adopt-tcx": lambda: adoption("label", "tc", "--tc-hook", "tcx"),
+    "adopt-clsact": lambda: adoption("label", "tc", "--tc-hook", "clsact"),
+    "adopt-nft": lambda: adoption("label", "nft"),
+    "adopt-sock": lambda: adoption("label", "sock"),
+    "adopt-dscp": lambda: adoption("dscp", "nft"),
+    "open-raw": lambda: open_bridge("raw"),
+    "open-xdp": lambda: open_bridge("xdp"),
+    "label-no-ipv6": label_without_ipv6,
+    "traces": traces,
+    # Rights taken away.
+    "seccomp-probe": lambda: probe(confined=without_bpf_call()),
+    "seccomp-auto": lambda: auto(confined=without_bpf_call()),
+    "seccomp-tc": lambda: marks("label", "tc", confined=without_bpf_call()),
+    "caps-probe": lambda: probe(confined=NO_CAPABILITY),
+    "caps-auto": lambda: auto(confined=NO_CAPABILITY),
+    "caps-tc": lambda: marks("label", "tc", confined=NO_CAPABILITY),
+}
