@@ -81,7 +81,7 @@ class Setting:
 
 SETTINGS = (
     Setting("plain", "as it comes", tuple(SERIES), PLAIN),
-    Setting("confined", "rights taken from the daemon", ("5.10", "6.12"), CONFINED),
+    Setting("confined", "rights taken from the daemon", ("6.12",), CONFINED),
     Setting("lockdown", "locked down: `lockdown=confidentiality`", ("6.12",),
             ("probe", "label-tcx", "label-nft", "label-sock", "auto", "adopt-tcx", "traces"),
             append="lockdown=confidentiality"),

@@ -3,7 +3,7 @@
 import json
 import pathlib
 
-from matrix import PROBE_MUST_SAY, PROBE_SAYS, ROWS, YES
+from matrix import PROBE_MUST_SAY, PROBE_SAYS, ROWS, SETTINGS, YES
 
 BEGIN = "<!-- What follows is written by `make vmtest`. -->"
 END = "<!-- Here ends what `make vmtest` writes. -->"
@@ -67,16 +67,28 @@ def outcome(results, kernel, row):
     return found["outcome"] if found else "–"
 
 
-def store(file, results, machine, seconds):
-    pathlib.Path(file).write_text(json.dumps(
-        {"machine": machine, "seconds": round(seconds), "faults": judge(results), "results": results},
-        indent=1) + "\n")
+def key(result):
+    return result["setting"], result["kernel"], result["row"]
+
+
+def merged(file, results, binary):
+    """These results, and those of earlier runs of the same binary for what was not tried again."""
+    for result in results:
+        result["binary"] = binary
+    earlier = json.loads(file.read_text())["results"] if file.is_file() else []
+    found = {key(result): result for result in [*earlier, *results] if result["binary"] == binary}
+    order = [(setting.name, series, name) for setting in SETTINGS for series in setting.kernels for name in setting.rows]
+    return [found[place] for place in order if place in found], all(place in found for place in order)
+
+
+def store(file, results):
+    file.write_text(json.dumps({"faults": judge(results), "results": results}, indent=1) + "\n")
 
 
 # --- docs/kernels.md ------------------------------------------------------------------------------------------
 
 
-def document(file, results, settings, facts):
+def document(file, results, facts):
     """Rewrites what stands between the two marks."""
     text = pathlib.Path(file).read_text()
     if text.count(BEGIN) != 1 or text.count(END) != 1:
@@ -84,15 +96,15 @@ def document(file, results, settings, facts):
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     pathlib.Path(file).write_text(
-        before + BEGIN + "\n\n" + "\n".join(block(results, settings, facts)) + "\n\n" + END + after)
+        before + BEGIN + "\n\n" + "\n".join(block(results, facts)) + "\n\n" + END + after)
 
 
-def block(results, settings, facts):
+def block(results, facts):
     yield facts
     yield from table("On packets", [result for result in results if result["setting"] == "plain"])
     yield from reasons([result for result in results if result["setting"] == "plain"])
     yield from probe_table([result for result in results if result["setting"] == "plain"])
-    for setting in settings:
+    for setting in SETTINGS:
         there = [result for result in results if result["setting"] == setting.name]
         if setting.name != "plain" and there:
             title = setting.title[0].upper() + setting.title[1:]
