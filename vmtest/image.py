@@ -11,11 +11,12 @@ import re
 import shutil
 import subprocess
 
-TOOLS = ("ip", "tc", "ethtool", "nft", "sysctl", "modprobe", "nsenter", "mount", "umount", "setpriv", "sh", "ps", "dmesg", "sleep")
+TOOLS = ("ip", "tc", "ethtool", "nft", "sysctl", "modprobe", "nsenter", "mount", "umount", "setpriv", "sh", "ps",
+         "dmesg", "sleep")
 PYTHON = "/usr/bin/python3"  # Debian's: others live anywhere
 # Left out of Python's library: what is large and not for scripts.
-NOT_FOR_GUESTS = ("test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "distutils", "config-*", "__pycache__",
-                  "pydoc_data", "turtledemo")
+NOT_FOR_GUESTS = ("test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "distutils", "config-*",
+                  "__pycache__", "pydoc_data", "turtledemo")
 FOLDERS = ("proc", "sys", "dev", "run", "tmp", "etc", "var/run", "lib/modules", "root", "vmtest", "bin", "sbin",
            "usr/bin", "usr/sbin", "lib64", "lib")
 SLACK = 1.3  # of the file system over its files

@@ -7,7 +7,7 @@ import subprocess
 
 from packages import NotObtainable, versions
 
-# Debian's kernels for virtual machines, by series: the oldest that is claimed, those of its stable releases, the newest.
+# Debian's kernels for virtual machines, by series: the oldest that is claimed, its stable releases', the newest.
 SERIES = {
     "5.10": r"linux-image-5\.10\.0-[0-9]+-cloud-amd64",
     "6.1": r"linux-image-6\.1\.0-[0-9]+-cloud-amd64",

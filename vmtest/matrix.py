@@ -92,7 +92,8 @@ SETTINGS = (
             ("probe", "label-clsact", "label-nft", "label-sock", "auto", "adopt-nft", "traces"),
             append="module_blacklist=sch_ingress", refused=("label-clsact",)),
     Setting("no-ipv6", "no IPv6: `ipv6.disable=1`", ("6.12",),
-            ("probe", "dscp-tcx", "dscp-clsact", "dscp-nft", "dscp-sock", "auto", "adopt-dscp", "label-no-ipv6", "traces"),
+            ("probe", "dscp-tcx", "dscp-clsact", "dscp-nft", "dscp-sock", "auto", "adopt-dscp", "label-no-ipv6",
+             "traces"),
             append="ipv6.disable=1"),
 )
 

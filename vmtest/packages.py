@@ -1,6 +1,7 @@
 """Debian packages of any release, fetched into a cache without touching the system's apt.
 
-An apt directory of its own knows the releases that hold the kernels. What was fetched stays: later runs need no network.
+An apt directory of its own knows the releases that hold the kernels. What was fetched stays: later runs need no
+network.
 """
 
 import os

@@ -77,7 +77,8 @@ def merged(file, results, binary):
         result["binary"] = binary
     earlier = json.loads(file.read_text())["results"] if file.is_file() else []
     found = {key(result): result for result in [*earlier, *results] if result["binary"] == binary}
-    order = [(setting.name, series, name) for setting in SETTINGS for series in setting.kernels for name in setting.rows]
+    order = [(setting.name, series, name)
+             for setting in SETTINGS for series in setting.kernels for name in setting.rows]
     return [found[place] for place in order if place in found], all(place in found for place in order)
 
 

@@ -9,7 +9,8 @@ PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 def of(flow, seen):
     key = (PROTOCOLS[flow.protocol], *flow.near, *flow.far)
-    found = [packet for packet in seen if (packet.protocol, packet.src, packet.sport, packet.dst, packet.dport) == key]
+    found = [packet for packet in seen
+             if (packet.protocol, packet.src, packet.sport, packet.dst, packet.dport) == key]
     if not found:
         raise Wrong(f"{flow.name}: no packet of it arrived")
     if broken := [packet for packet in found if not packet.sound]:

@@ -1,60 +1,20 @@
-"""What is tried in every kernel. A row returns its finding's text; `Refused` and `Wrong` are the other outcomes."""
+"""What is tried in every kernel. A row returns its finding; `Refused`, `Absent` and `Wrong` are the other outcomes."""
 
-import contextlib
 import dataclasses
 import json
 import os
-import signal
 import socket
 import subprocess
-import threading
-import time
 
 import judge
 import traffic
 from confine import without_bpf_call
-from lab import COMMAND_TIMEOUT, HAS_IPV6, Absent, Capture, Daemon, Lab, Wrong, run
-from plan import COLLECTOR_PORT, DURING, FAR4, FAR6, NEAR4, NEAR6, tcp, udp
+from lab import COMMAND_TIMEOUT, HAS_IPV6, Absent, Capture, Wrong, run
+from lasting import adoption, open_bridge
+from plan import COLLECTOR_PORT, FAR6
+from scene import TAG, configured, daemon, flows, lab, send
 
-traffic.TIMEOUT = 60  # emulated processors are slow
-TAG = (3, 14)
-VOLUME = {"up": 200_000, "down": 60_000}
-GAP = 0.005  # seconds between the packets of a sender that outlives daemons
-SENT_LEAST = 40
-LEASE = 1.5  # seconds; where the hook outlives the daemon it gives packets back after a second at most
 TCP_WITH_HEADERS = 0.9  # of the packets
-
-
-def flows(stamp, only_tcp):
-    """A tagged flow of each protocol, and an untagged one that differs in a port from the first."""
-    near, far = (NEAR6, FAR6) if stamp == "label" else (NEAR4, FAR4)
-    tagged = [tcp("tagged TCP", (near, 40001), (far, 5001), tag=TAG, **VOLUME)]
-    if not only_tcp:
-        tagged.append(udp("tagged UDP", (near, 40004), (far, 5004), tag=TAG, up=30, down=5))
-    return tagged, tcp("untagged TCP", (near, 41001), (far, 5001), **VOLUME)
-
-
-@contextlib.contextmanager
-def lab(**shape):
-    made = Lab(**shape)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@contextlib.contextmanager
-def daemon(place, *options, **more):
-    started = Daemon(place, *options, **more)
-    try:
-        yield started
-    finally:
-        started.stop()
-
-
-def send(flow):
-    kind = traffic.Tcp if flow.protocol == "tcp" else traffic.Udp
-    kind(flow, "near", "far").run(DURING)
 
 
 def marks(stamp, path, *options, inline=False, confined=()):
@@ -97,13 +57,6 @@ def headers():
     return f"{', '.join(counts)} packets have both headers"
 
 
-def configured(text):
-    """The option that has the daemon read this configuration."""
-    with open("/tmp/marker.yaml", "w", encoding="ascii") as file:
-        file.write(text)
-    return ("--config", "/tmp/marker.yaml")
-
-
 def rule(path):
     """The kernel tells of a connection as it begins: it is marked from its SYN on though nobody announced it."""
     sock = path == "sock"
@@ -124,7 +77,8 @@ def mark_all(path):
     """A perfSONAR host: every packet has the tag, also while the daemon makes flows of the sockets that it finds."""
     tagged, untagged = flows("label", only_tcp=False)
     sent = [*tagged, dataclasses.replace(untagged, tag=TAG)]
-    with lab(automatic_labels=True) as place, daemon(place, "--clean", "--path", path, "--mark-all", "/".join(map(str, TAG))):
+    options = ("--clean", "--path", path, "--mark-all", "/".join(map(str, TAG)))
+    with lab(automatic_labels=True) as place, daemon(place, *options):
         capture = Capture()
         for flow in sent:
             send(flow)
@@ -163,85 +117,10 @@ def message(collector):
     return json.loads(text[text.index("{"):])
 
 
-class Sender:
-    """A connection that goes on sending whatever the daemon does."""
-
-    def __init__(self, flow):
-        self.flow = flow
-        self.sent = 0
-        self.stopping = False
-        if flow.protocol == "udp":
-            pair = traffic.Udp(flow, "near", "far")
-            self.near, self.ends = pair.near, pair
-        else:
-            pair = traffic.Tcp(flow, "near", "far")
-            pair.opener.connect(flow.far)
-            self.near, self.ends = pair.opener, (pair, pair.listener.accept()[0])
-            self.near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.thread = threading.Thread(target=self.go_on, daemon=True)
-        self.thread.start()
-
-    def go_on(self):
-        while not self.stopping:
-            self.near.send(b"payload" * 8)
-            self.sent += 1
-            time.sleep(GAP)
-
-    def wait(self, more=SENT_LEAST):
-        goal, deadline = self.sent + more, time.monotonic() + COMMAND_TIMEOUT
-        while self.sent < goal:
-            if time.monotonic() > deadline:
-                raise Wrong(f"{self.flow.name}: packets no longer leave")
-            time.sleep(0.02)
-
-    def stop(self):
-        self.stopping = True
-        self.thread.join()
-        self.near.close()
-
-
-def adoption(stamp, path, *options):
-    """Marks stay, unchanged, while the daemon is killed and another one takes its flows over; `clean` ends them."""
-    sock = path == "sock"
-    options = ("--strategy", stamp, "--path", path, *options, *(() if sock else ("--entropy", "flow")))
-    tagged, _ = flows(stamp, only_tcp=sock)
-    flow = tagged[-1]
-    with lab(automatic_labels=sock) as place:
-        first = Daemon(place, *options)
-        try:
-            first.tag(flow)
-            capture = Capture()
-            sender = Sender(flow)
-            sender.wait()
-        finally:
-            first.stop(signal.SIGKILL)
-        sender.wait()
-        with daemon(place, *options) as second:
-            if "going on with the flows" not in second.said():
-                raise Wrong(f"the second daemon took no flows over: {second.said()[-300:]}")
-            sender.wait()
-            listed = run("marker", "flow", "list", netns="near").stdout.splitlines()
-            if len(listed) != 1:
-                raise Wrong(f"the second daemon has {len(listed)} flows, should be 1")
-        sender.wait()
-        count = judge.marked(flow, capture.snapshot(), stamp)
-        if not sock:
-            run("marker", "clean", netns="near")
-            sender.wait()  # what was on its way may carry a mark still
-            after = Capture()
-            sender.wait()
-            sender.stop()
-            if still := [packet for packet in judge.of(flow, after.packets()) if judge.carries(flow, packet, stamp)]:
-                raise Wrong(f"{len(still)} packets are marked after `marker clean`")
-        else:
-            sender.stop()
-    return f"{count} packets while a daemon was killed, followed and stopped: all with one mark"
-
-
 def probe(confined=()):
     """The probe's whole answer, for strategy auto; its exit code says no more than that."""
-    done = subprocess.run([*confined, "marker", "probe", "--json", "--strategy", "auto"], capture_output=True, text=True,
-                          timeout=COMMAND_TIMEOUT)
+    words = (*confined, "marker", "probe", "--json", "--strategy", "auto")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=COMMAND_TIMEOUT)
     try:
         return json.loads(done.stdout)
     except json.JSONDecodeError as error:
@@ -263,29 +142,6 @@ def selftest():
 def auto(*options, confined=()):
     stamps = ["label", "dscp"] if HAS_IPV6 else ["dscp"]
     return marks_all(stamps, "auto", *options, automatic_labels=True, confined=confined)
-
-
-def open_bridge(path):
-    """The daemon between two ports is killed: packets go on through the bridge, unmarked."""
-    tagged, _ = flows("label", only_tcp=False)
-    flow = tagged[1]
-    with lab(inline=True) as place:
-        marker = Daemon(place, "--strategy", "label", "--path", path)
-        try:
-            marker.tag(flow)
-            sender = Sender(flow)
-            sender.wait()
-        finally:
-            marker.stop(signal.SIGKILL)
-        time.sleep(LEASE)
-        capture = Capture()
-        before = sender.sent
-        sender.wait()
-        sender.stop()
-        arrived, sent = len(judge.of(flow, capture.packets())), sender.sent - before
-    if arrived < sent:
-        raise Wrong(f"{arrived} of {sent} packets arrived after the daemon was killed")
-    return f"{arrived} packets arrived after the daemon was killed, of {sent} sent"
 
 
 def label_without_ipv6():
