@@ -5,13 +5,17 @@ STRATEGY  ?= label
 PATH_     ?= auto
 MARK_PATH ?= $(PATH_)
 BENCH     ?=
+KERNELS   ?=
+SETTINGS  ?=
+ROWS      ?=
+REFRESH   ?=
 
 # The daemon runs on hosts without Swift: its run-time libraries go into the binary.
 RELEASE := -c release --static-swift-stdlib
 LINTED  := $(wildcard Sources Tests Plugins Package.swift)
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test lint bench deps clean
+.PHONY: help build demo test lint bench vmtest deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +45,11 @@ bench: ## build and run the benchmarks; BENCH='arguments'
 	swift build -c release --product marker-bench
 	@scripts/check-rewriter .build/release/marker-bench
 	.build/release/marker-bench $(BENCH)
+
+vmtest: ## boot real kernels in qemu and try every path in each; KERNELS=5.10,7 SETTINGS=plain ROWS=auto REFRESH=1
+	@scripts/deps build vmtest
+	swift build $(RELEASE) --product marker
+	@vmtest/run --kernels '$(KERNELS)' --settings '$(SETTINGS)' --rows '$(ROWS)' $(if $(REFRESH),--refresh)
 
 deps: ## install by apt what build, test and demo need and this host lacks
 	@scripts/deps build test demo
