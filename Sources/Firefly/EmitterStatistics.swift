@@ -16,6 +16,16 @@ extension Emitter {
       public var errors: UInt64 = 0
       /// The last thing that went wrong, ever.
       public var lastError: String?
+
+      public init() {}
+
+      init(sent: UInt64, dropped: UInt64, held: Int = 0, errors: UInt64, lastError: String?) {
+        self.sent = sent
+        self.dropped = dropped
+        self.held = held
+        self.errors = errors
+        self.lastError = lastError
+      }
     }
 
     public struct CollectorStatistics: Equatable, Sendable {
@@ -36,6 +46,8 @@ extension Emitter {
       public var inexpressible: UInt64 = 0
       /// Those that are left to the fireflies that are relayed.
       public var leftToRelay: UInt64 = 0
+
+      public init() {}
     }
 
     public var announced: Announced
