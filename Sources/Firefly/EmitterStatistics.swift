@@ -17,15 +17,8 @@ extension Emitter {
       /// The last thing that went wrong, ever.
       public var lastError: String?
 
-      public init() {}
-
-      init(sent: UInt64, dropped: UInt64, held: Int = 0, errors: UInt64, lastError: String?) {
-        self.sent = sent
-        self.dropped = dropped
-        self.held = held
-        self.errors = errors
-        self.lastError = lastError
-      }
+      /// None at all.
+      public static var zero: Destination { Destination() }
     }
 
     public struct CollectorStatistics: Equatable, Sendable {
@@ -47,7 +40,7 @@ extension Emitter {
       /// Those that are left to the fireflies that are relayed.
       public var leftToRelay: UInt64 = 0
 
-      public init() {}
+      public static var zero: Announced { Announced() }
     }
 
     public var announced: Announced

@@ -1,4 +1,5 @@
 import Flow
+import Glibc
 import Lab
 import Linux
 
@@ -8,9 +9,15 @@ import Linux
 struct MonitoringLab {
   let pair: VethPair
   let marker: MarkerProcess
+  /// What `COLLECTOR` in options stands for: somebody who takes fireflies and says nothing.
+  private let collector: LabSocket
 
   init(_ options: String = "", configuration: String? = nil) throws {
     pair = try VethPair()
+    guard let loopback = Address("127.0.0.1") else { throw SystemError("127.0.0.1", code: EINVAL) }
+    collector = try LabSocket(.udp, in: pair.near, bound: Endpoint(loopback, 0))
+    let options = options.replacing("COLLECTOR", with: "\(collector.local)")
+    let configuration = configuration?.replacing("COLLECTOR", with: "\(collector.local)")
     marker = try MarkerProcess(
       (configuration == nil ? "--interface near0 --pipe PIPE --no-remote-fireflies" : "--config CONFIG")
         + " --api API --api 127.0.0.1:7777 \(options)", configuration: configuration, in: pair.near)

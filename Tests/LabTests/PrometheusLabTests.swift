@@ -29,7 +29,7 @@ import Testing
         interfaces: [near0]
         path: tc
         pipes: [PIPE]
-        fireflies: {remoteEnds: false, collectors: ["127.0.0.1:9"]}
+        fireflies: {remoteEnds: false, collectors: ["COLLECTOR"]}
         metrics: {listen: ["127.0.0.1:9464"], flows: 1}
         sockets: {cgroup: \(ProcessGroup.folder)}
         """)

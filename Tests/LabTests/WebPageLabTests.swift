@@ -20,7 +20,7 @@ import Testing
   }
 
   @Test func aBrowserShowsFlowsAndRunsNothingOfOthers() throws {
-    let lab = try MonitoringLab("--path tc --strategy auto --collector 127.0.0.1:9")
+    let lab = try MonitoringLab("--path tc --strategy auto --collector COLLECTOR")
     let flows = [try Conversation.tcp(lab.pair), try Conversation.udp(lab.pair, ipv4: true)]
     try lab.tag(flows[0], "start", "3 14 --application '\(Self.script)'")
     try lab.tag(flows[1], "start", "2 17")

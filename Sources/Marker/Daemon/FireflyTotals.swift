@@ -12,9 +12,9 @@ struct FireflyTotals: Sendable {
     var isFailing: Bool
   }
 
-  var announced = Emitter.Statistics.Announced()
+  var announced = Emitter.Statistics.Announced.zero
   var relayed: UInt64 = 0
-  var remoteEnds = Emitter.Statistics.Destination()
+  var remoteEnds = Emitter.Statistics.Destination.zero
   var skippedRemoteEnds: UInt64 = 0
   var privateRemoteEnds: UInt64 = 0
   /// Those in use now, and those that were.

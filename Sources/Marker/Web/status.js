@@ -63,11 +63,13 @@ let last = null;
 /** Bytes of each tag a second, from one look to the next. */
 function tagRates(status, now) {
   const before = last;
-  last = { now, tags: new Map(status.tags.map((tag) => [tag.name + tag.family, tag.bytes + tag.socketSent])) };
+  // Where no path counts, the sockets do.
+  const sum = (tag) => (tag.bytes > 0 ? tag.bytes : tag.socketSent);
+  last = { now, tags: new Map(status.tags.map((tag) => [tag.name + tag.family, sum(tag)])) };
   return (tag) => {
     const old = before && before.tags.get(tag.name + tag.family);
     if (old === undefined || old === null) return "";
-    return rate(Math.max(0, (tag.bytes + tag.socketSent - old) / ((now - before.now) / 1000)));
+    return rate(Math.max(0, (sum(tag) - old) / ((now - before.now) / 1000)));
   };
 }
 
@@ -90,7 +92,7 @@ function showStatus(status) {
   }));
   fill("paths", status.places.map((place) => [
     place.interface || "all", place.family === "ipv6" ? "IPv6" : "IPv4", place.stamp, place.path ?? "none",
-    [(place.marks ? "marking" : "not marking") + (place.reason ? ": " + place.reason : ""), place.marks ? "good" : "warn"],
+    [(place.marks ? "marking" : "not marking") + (place.reason ? " (" + place.reason + ")" : ""), place.marks ? "good" : "warn"],
   ]), status.decision.join(". "));
   const rateOf = tagRates(status, performance.now());
   fill("tags", status.tags.map((tag) => [
@@ -118,8 +120,8 @@ function showFlows(page) {
   byId("shown").textContent = page.flows.length + " of " + count(page.matched) + " flows"
     + (page.matched === page.total ? "" : ", " + count(page.total) + " in all");
   fill("flows", page.flows.map((flow) => [
-    flow.name, [flow.protocol + " " + end(flow.source), "end"], [end(flow.destination), "end"], flow.application,
-    flow.path ? [flow.path, ""] : ["announced only", "soft"], rate(flow.rate),
+    flow.name, rate(flow.rate), [flow.protocol + " " + end(flow.source), "end"], [end(flow.destination), "end"], flow.application,
+    flow.path ? [flow.path, ""] : ["announced only", "soft"],
     flow.tcp && flow.tcp.rtt ? (flow.tcp.rtt / 1000).toFixed(2) + " ms" : "", bytes(flow.bytes ?? flow.sent), duration(flow.age),
   ]), "No flow fits.");
 }
