@@ -8,17 +8,19 @@ struct Reloader: Service {
   private let initial: Configuration
   private let daemon: Daemon
   private let threshold: LogThreshold
+  private let output: LogOutput
   private let log: Logger
   private let read: @Sendable () throws -> Configuration
 
   /// - Parameter read: gives the configuration as it is now.
   init(
-    _ initial: Configuration, _ daemon: Daemon, _ threshold: LogThreshold, log: Logger,
+    _ initial: Configuration, _ daemon: Daemon, _ threshold: LogThreshold, _ output: LogOutput, log: Logger,
     read: @escaping @Sendable () throws -> Configuration
   ) {
     self.initial = initial
     self.daemon = daemon
     self.threshold = threshold
+    self.output = output
     self.log = log
     self.read = read
   }
@@ -41,6 +43,7 @@ struct Reloader: Service {
       let changed = Setting.all.filter { $0.write(new.settings) != $0.write(current.settings) }.map(\.path)
       try await daemon.reconfigure(new.settings, from: current.settings, log: log)
       threshold.value = new.settings.logLevel
+      output.format = new.settings.logFormat
       current = new
       log.info(
         "configuration read again",
