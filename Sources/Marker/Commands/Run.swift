@@ -36,8 +36,9 @@ struct Run: AsyncParsableCommand {
     if let file = configuration.file { log.info("configured", metadata: ["file": "\(file)"]) }
     for warning in configuration.warnings { log.warning("\(configuration.text(of: warning))") }
 
-    let daemon = try Daemon(configuration.settings, log: log)
-    let reloader = Reloader(configuration, daemon, level, log: log) { try options.configuration() }
+    let manager = ServiceManager.current(log: log)
+    let daemon = try Daemon(configuration.settings, manager: manager, log: log)
+    let reloader = Reloader(configuration, daemon, level, manager: manager, log: log) { try options.configuration() }
     try await daemon.run(beside: [reloader], log: log)
   }
 

@@ -21,6 +21,8 @@ struct Daemon {
   private let heard = HeardFireflies()
   private let naming: PublicNaming
   private let writer: TableWriter
+  /// Nil where nobody wants to be told.
+  private let manager: ServiceManager?
   private let announcer: Announcer
   /// Nil where the kernel cannot be asked for sockets.
   private let sockets: SocketWatch?
@@ -31,7 +33,8 @@ struct Daemon {
   /// Attaches and opens all that was asked for.
   ///
   /// - Throws: what could not be had; then nothing stays behind.
-  init(_ settings: Settings, log: Logger) throws {
+  init(_ settings: Settings, manager: ServiceManager? = nil, log: Logger) throws {
+    self.manager = manager
     onlyOne = try Self.lock(log)
     let inbox = try BoundedQueue<FlowEvent>(capacity: Self.queueCapacity)
     let announcements = try BoundedQueue<Announcement>(capacity: Self.queueCapacity)
@@ -57,7 +60,7 @@ struct Daemon {
         inheritance: Inheritance(settings, applications, log: log), log: log)
       sockets = socketDesk?.watch
       TableWriter.follow(&desk, log: log)
-      writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, log: log)
+      writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, manager: manager, log: log)
     } catch {
       api.close()
       throw error
@@ -144,12 +147,18 @@ struct Daemon {
           Self.service(announcer), Self.service(relay), Self.service(writer),
         ] + (sockets.map { [Self.service($0)] } ?? []) + [
           Self.service(pipes), Self.service(listener), Self.service(api),
-        ] + others.map(Self.service) + [Self.service(Readiness(log: log))],
+        ] + others.map(Self.service) + [Self.service(Readiness(daemon: self, log: log))],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
     try await group.run()
     naming.stop()
     log.info("stopped")
   }
+
+  fileprivate func tellReady() { manager?.ready(status) }
+  fileprivate func tellStopping() { manager?.stopping() }
+
+  /// What the daemon does, on one line, as `systemctl status` shows it.
+  var status: String { writer.status }
 
   private static var hostName: String {
     var name = [CChar](repeating: 0, count: 256)
@@ -160,10 +169,13 @@ struct Daemon {
 
 /// Says that the daemon is ready, once the group has its signal handlers and runs its services.
 private struct Readiness: Service {
+  let daemon: Daemon
   let log: Logger
 
   func run() async throws {
     log.info("ready")
+    daemon.tellReady()
     try await gracefulShutdown()
+    daemon.tellStopping()
   }
 }
