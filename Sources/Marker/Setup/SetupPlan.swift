@@ -45,12 +45,16 @@ struct SetupPlan {
     }
     isFresh = !found.saysSomething
     configuration = found
+    // Once written it is marker's own, whoever's default it was.
+    for setting in Setting.all where found.origin(of: setting.path) == .flowdGo {
+      configuration.set(.flag("flowd-go"), of: setting.path)
+    }
   }
 
   /// Lays the wishes over it.
   mutating func apply(_ wishes: SetupWishes) throws {
     try tag(wishes)
-    selectInterfaces(wishes.interfaces, configuredBy: wishes)
+    try selectInterfaces(wishes.interfaces)
     if wishes.hasNoCollector {
       set("fireflies.collectors", "--no-collector") { $0.collectors = [] }
     } else if !wishes.collectors.isEmpty {
@@ -83,18 +87,16 @@ struct SetupPlan {
     notes.append("everything that leaves is marked as \(Registry.embedded.name(of: tag)), SciTag \(tag)")
   }
 
-  private mutating func selectInterfaces(_ names: [String], configuredBy wishes: SetupWishes) {
+  private mutating func selectInterfaces(_ names: [String]) throws(SetupError) {
     if !names.isEmpty {
       set("interfaces", "--interfaces") { $0.interfaces.names = names }
       return
     }
     guard !configuration.settings.marksPackets else { return }
     let (found, source) = Self.find(root: root)
+    guard !found.isEmpty else { throw SetupError.noInterfaceFound }
     set("interfaces", "--interfaces") { $0.interfaces.names = found }
-    notes.append(
-      found.isEmpty
-        ? "no interface was found: nothing is marked until one is named (--interfaces)"
-        : "interfaces \(found.joined(separator: ", ")): \(source)")
+    notes.append("interfaces \(found.joined(separator: ", ")): \(source)")
   }
 
   /// What perfSONAR's file names, else what default routes lead through, else the first that is up.
