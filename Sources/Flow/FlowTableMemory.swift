@@ -25,8 +25,12 @@ extension FlowTable {
         memory.drop(key)
       }
     }
-    touched.removeAll(keepingCapacity: true)
+    // What a burst took is given back: memory is in proportion to the flows.
+    touched.removeAll(keepingCapacity: touched.count <= Self.usualBurst)
   }
+
+  /// Changes between two calls of `remember` that no new memory is needed for.
+  private static let usualBurst = 4096
 
   /// Has all records handed over with the next call of `remember`.
   public mutating func touchAll() {

@@ -94,10 +94,12 @@ struct Daemon {
   }
 
   /// One that fails takes the others down in their order, and its error comes out at the end. Cancelling them would not
-  /// reach their threads.
+  /// reach their threads. It gets a name because the library would else describe the whole service to have one, which
+  /// takes longer than all else here.
   private static func service(_ service: any Service) -> ServiceGroupConfiguration.ServiceConfiguration {
     ServiceGroupConfiguration.ServiceConfiguration(
-      service: service, failureTerminationBehavior: .gracefullyShutdownGroup)
+      service: service, failureTerminationBehavior: .gracefullyShutdownGroup,
+      serviceName: String(describing: type(of: service)))
   }
 
   /// - Throws: `AnotherDaemon` where one runs here already.

@@ -118,8 +118,8 @@ public final class RecordMap: FlowMemory {
         failure = failure ?? error
       }
     }
-    dropped.removeAll(keepingCapacity: true)
-    kept.removeAll(keepingCapacity: true)
+    dropped.removeAll(keepingCapacity: dropped.count <= Self.batchSize)
+    kept.removeAll(keepingCapacity: kept.count <= Self.batchSize)
     var (key, value) = (UInt32(0), now.nanoseconds)
     let status = bpf_map_update_elem(life.raw, &key, &value, UInt64(BPF_ANY))
     if status != 0 { failure = failure ?? Self.error("bpf_map_update_elem", -status) }
