@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -123,3 +124,7 @@ int clinux_seccomp(const struct sock_filter *filter, unsigned short count)
 }
 
 int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+// Swift's library refers to it, and glibc's newest (2.35) would be the only thing that keeps a binary built on Debian 12
+// from running on EL9, which has glibc 2.34. Squares of floats are exact in double precision.
+float hypotf(float x, float y) { return (float)sqrt((double)x * x + (double)y * y); }

@@ -32,7 +32,9 @@ public enum HandedPipe {
   /// Removes a pipe that was made for a user, so that writers find that nobody reads.
   ///
   /// - Returns: whether there was one.
-  public static func remove(_ path: String, of owner: (user: UInt32, group: UInt32)) throws(SystemError) -> Bool {
+  public static func remove(_ path: String, of owner: (user: UInt32, group: UInt32)) throws(SystemError)
+    -> Bool
+  {
     var (folder, pipe) = (stat(), stat())
     guard stat(Self.folder(of: path), &folder) == 0, folder.st_uid != owner.user, lstat(path, &pipe) == 0,
       pipe.st_mode & S_IFMT == S_IFIFO, pipe.st_uid == owner.user

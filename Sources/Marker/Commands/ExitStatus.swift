@@ -19,7 +19,8 @@ enum ExitStatus: Int32, CaseIterable {
     case .usage: "The command line is wrong."
     case .unavailable: "A path that was named does not work on this host."
     case .system: "The kernel refused something; the message has its answer."
-    case .temporary: "An address or this network namespace has another daemon; once that has ended, a start works."
+    case .temporary:
+      "An address or this network namespace has another daemon; once that has ended, a start works."
     case .permission: "A right is missing, such as a capability or the access to a file."
     case .configuration: "The configuration is wrong; the message has the line and what would be right."
     }

@@ -16,7 +16,8 @@ struct MarkerCommand: AsyncParsableCommand {
       """,
     version: Daemon.version,
     subcommands: [
-      Run.self, Check.self, Config.self, FlowCommand.self, InlineCommand.self, Probe.self, Setup.self, Clean.self, Prepare.self,
+      Run.self, Check.self, Config.self, FlowCommand.self, InlineCommand.self, Probe.self, Setup.self,
+      Clean.self, Prepare.self,
     ],
     defaultSubcommand: Run.self)
 

@@ -38,7 +38,9 @@ struct Run: AsyncParsableCommand {
 
     let manager = ServiceManager.current(log: log)
     let daemon = try Daemon(configuration.settings, manager: manager, log: log)
-    let reloader = Reloader(configuration, daemon, level, manager: manager, log: log) { try options.configuration() }
+    let reloader = Reloader(configuration, daemon, level, manager: manager, log: log) {
+      try options.configuration()
+    }
     try await daemon.run(beside: [reloader], log: log)
   }
 

@@ -21,7 +21,8 @@ struct Setup: ParsableCommand {
 
   @Option(
     name: [.long, .customLong("experiment-id")],
-    help: "Give every packet that belongs to no tagged flow this experiment, by number or name; `none` for none.")
+    help:
+      "Give every packet that belongs to no tagged flow this experiment, by number or name; `none` for none.")
   var experiment: String?
 
   @Option(
@@ -30,7 +31,9 @@ struct Setup: ParsableCommand {
   var activity: String?
 
   @Option(
-    help: ArgumentHelp("Mark what leaves through these interfaces, by name or pattern, separated by commas.", valueName: "list"))
+    help: ArgumentHelp(
+      "Mark what leaves through these interfaces, by name or pattern, separated by commas.", valueName: "list"
+    ))
   var interfaces: [String] = []
 
   @Option(
@@ -65,11 +68,16 @@ struct Setup: ParsableCommand {
   @Flag(help: "List the experiments and the number of each.")
   var listExperiments = false
 
-  @Option(help: ArgumentHelp("Set up the files of another root instead, such as an image's; nothing is started.", valueName: "folder"))
+  @Option(
+    help: ArgumentHelp(
+      "Set up the files of another root instead, such as an image's; nothing is started.", valueName: "folder"
+    ))
   var root = ""
 
   func validate() throws {
-    if noCollector, !collector.isEmpty { throw ValidationError("--collector and --no-collector contradict each other") }
+    if noCollector, !collector.isEmpty {
+      throw ValidationError("--collector and --no-collector contradict each other")
+    }
     if uninstall, experiment != nil || !interfaces.isEmpty || !collector.isEmpty {
       throw ValidationError("--uninstall takes no settings")
     }
@@ -122,7 +130,9 @@ struct Setup: ParsableCommand {
         throw SetupError.noInterface(name, present)
       }
     }
-    wishes.collectors = try collector.filter { !$0.isEmpty }.map { try Collector($0, defaultPort: fireflyReceiverPort) }
+    wishes.collectors = try collector.filter { !$0.isEmpty }.map {
+      try Collector($0, defaultPort: fireflyReceiverPort)
+    }
     // The helper for flowd-go takes an empty receiver for none.
     wishes.hasNoCollector = noCollector || !collector.isEmpty && wishes.collectors.isEmpty
     wishes.relayPort = relayPort

@@ -36,6 +36,7 @@ struct Daemon {
   init(_ settings: Settings, manager: ServiceManager? = nil, log: Logger) throws {
     self.manager = manager
     onlyOne = try Self.lock(log)
+    Self.warn(ofUnseenProcesses: settings, log)
     let inbox = try BoundedQueue<FlowEvent>(capacity: Self.queueCapacity)
     let announcements = try BoundedQueue<Announcement>(capacity: Self.queueCapacity)
 
@@ -60,7 +61,8 @@ struct Daemon {
         inheritance: Inheritance(settings, applications, log: log), log: log)
       sockets = socketDesk?.watch
       TableWriter.follow(&desk, log: log)
-      writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, manager: manager, log: log)
+      writer = try TableWriter(
+        desk, inbox: inbox, requests: requests, announcements: announcements, manager: manager, log: log)
     } catch {
       api.close()
       throw error
@@ -71,6 +73,7 @@ struct Daemon {
   ///
   /// - Throws: what could not be had. Marking then goes on as it was.
   func reconfigure(_ new: Settings, from old: Settings, log: Logger) async throws {
+    if new.rules != old.rules { Self.warn(ofUnseenProcesses: new, log) }
     // What can fail comes first, and of that what the least depends on.
     let emitter = new.announcesLike(old) ? nil : try Self.emitter(new, applications, heard, naming.names, log)
     let ears = new.listen == old.listen ? nil : try listener.open(new.listen)
@@ -91,6 +94,16 @@ struct Daemon {
     }
     if let ears { listener.listen(ears) }
     naming.follow(new, from: old)
+  }
+
+  /// A rule that finds nothing would otherwise say nothing.
+  private static func warn(ofUnseenProcesses settings: Settings, _ log: Logger) {
+    guard settings.rules.contains(where: { !$0.processes.isEmpty }), !ProcessSockets.seesOthers else {
+      return
+    }
+    log.warning(
+      "rules with process find processes of the daemon's own user only: others' need CAP_SYS_PTRACE and a /proc that shows them; for the service there is /usr/share/doc/marker/examples/process-rules.conf"
+    )
   }
 
   /// One that fails takes the others down in their order, and its error comes out at the end. Cancelling them would not

@@ -27,9 +27,11 @@ final class ServiceManager: Sendable {
     guard let name = getenv("NOTIFY_SOCKET").map({ String(cString: $0) }), !name.isEmpty else { return nil }
     do throws(SystemError) {
       return try ServiceManager(
-        socket: name, watchdogTime: watchdogTime { variable in getenv(variable).map { String(cString: $0) } }, log: log)
+        socket: name, watchdogTime: watchdogTime { variable in getenv(variable).map { String(cString: $0) } },
+        log: log)
     } catch {
-      log.warning("the service manager cannot be told that the daemon is ready", metadata: ["error": "\(error)"])
+      log.warning(
+        "the service manager cannot be told that the daemon is ready", metadata: ["error": "\(error)"])
       return nil
     }
   }
@@ -58,7 +60,8 @@ final class ServiceManager: Sendable {
 
   private func tell(_ text: String) {
     do throws(SystemError) { try socket.send(text) } catch {
-      log.warning("the service manager was not told", metadata: ["message": "\(Self.line(text))", "error": "\(error)"])
+      log.warning(
+        "the service manager was not told", metadata: ["message": "\(Self.line(text))", "error": "\(error)"])
     }
   }
 
@@ -74,7 +77,9 @@ struct Heartbeat {
 
   init(_ manager: ServiceManager?, at now: MonotonicTime) {
     self.manager = manager
-    let period = manager?.beatPeriod.map { $0.components.seconds * 1000 + $0.components.attoseconds / 1_000_000_000_000_000 }
+    let period = manager?.beatPeriod.map {
+      $0.components.seconds * 1000 + $0.components.attoseconds / 1_000_000_000_000_000
+    }
     self.period = period ?? 0
     next = period == nil ? nil : now
   }

@@ -50,7 +50,9 @@ final class TableWriter: Service {
     var leavesMarks: Bool { settings.keepsMarks && memory != nil }
 
     var status: String {
-      guard settings.marksPackets else { return "no interface is configured: flows are announced, not marked" }
+      guard settings.marksPackets else {
+        return "no interface is configured: flows are announced, not marked"
+      }
       let marks = plan.assignments.compactMap { assignment in
         assignment.path.map { "\(assignment.stamp.words) by \($0.rawValue)" }
       }

@@ -62,7 +62,8 @@ struct SetupPlan {
     } else if isFresh {
       let collector = try Collector(Self.usualCollector)
       set("fireflies.collectors", "--collector") { $0.collectors = [collector] }
-      notes.append("fireflies go to \(collector), the collector of the SciTags project (--collector, --no-collector)")
+      notes.append(
+        "fireflies go to \(collector), the collector of the SciTags project (--collector, --no-collector)")
     }
     if let port = wishes.relayPort {
       set("listen.fireflies", "--relay-port") {
@@ -82,7 +83,8 @@ struct SetupPlan {
       set("markAll", "--experiment") { $0.markAll = nil }
       return
     }
-    let tag = try Registry.embedded.tag(experiment: experiment, activity: wishes.activity ?? Self.usualActivity)
+    let tag = try Registry.embedded.tag(
+      experiment: experiment, activity: wishes.activity ?? Self.usualActivity)
     set("markAll", "--experiment") { $0.markAll = tag }
     notes.append("everything that leaves is marked as \(Registry.embedded.name(of: tag)), SciTag \(tag)")
   }

@@ -51,7 +51,9 @@ struct SetupSteps {
       let file = try Descriptor("open", new) { open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644) }
       var rest = bytes[...]
       while !rest.isEmpty {
-        let count = try system("write", new) { rest.withUnsafeBytes { Glibc.write(file.raw, $0.baseAddress, $0.count) } }
+        let count = try system("write", new) {
+          rest.withUnsafeBytes { Glibc.write(file.raw, $0.baseAddress, $0.count) }
+        }
         rest = rest.dropFirst(count)
       }
       try system("fsync", new) { fsync(file.raw) }
@@ -95,9 +97,12 @@ struct SetupSteps {
 
   /// Nothing of another root's services runs here.
   private func asks(_ question: String, _ unit: String) throws -> Bool {
-    if root.isEmpty { return try ChildProcess.run(["systemctl", "--quiet", question, unit], isQuiet: true) == 0 }
+    if root.isEmpty {
+      return try ChildProcess.run(["systemctl", "--quiet", question, unit], isQuiet: true) == 0
+    }
     guard question == "is-enabled" else { return false }
-    return try ChildProcess.run(["systemctl", "--root=\(root)", "--quiet", question, unit], isQuiet: true) == 0
+    return try ChildProcess.run(["systemctl", "--root=\(root)", "--quiet", question, unit], isQuiet: true)
+      == 0
   }
 
   private func systemctl(_ words: String...) throws {
