@@ -15,10 +15,10 @@ RELEASE := -c release --static-swift-stdlib
 LINTED  := $(wildcard Sources Tests Plugins Package.swift)
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test lint bench vmtest deps clean
+.PHONY: help build demo test lint bench vmtest deb rpm packagetest deps clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## (default) build the release binary, .build/release/marker
 	@scripts/deps build
@@ -51,8 +51,24 @@ vmtest: ## boot real kernels in qemu and try every path in each; KERNELS=5.10,7 
 	swift build $(RELEASE) --product marker
 	@vmtest/run --kernels '$(KERNELS)' --settings '$(SETTINGS)' --rows '$(ROWS)' $(if $(REFRESH),--refresh)
 
+deb: ## make build/marker_VERSION_ARCHITECTURE.deb and look at it with lintian
+	@scripts/deps build package
+	swift build $(RELEASE) --product marker
+	packaging/deb .build/release/marker build
+	lintian --fail-on error,warning build/marker_*.deb
+
+rpm: ## make build/marker-VERSION.ARCHITECTURE.rpm and look at it with rpmlint
+	@scripts/deps build package
+	swift build $(RELEASE) --product marker
+	packaging/rpm/build .build/release/marker build
+	packaging/rpm/lint build/marker-*.rpm
+
+packagetest: deb ## install, run, upgrade and remove the .deb on a fresh Debian 12 (root; the first run fetches it)
+	@scripts/deps packagetest
+	packaging/test/run build/marker_*.deb
+
 deps: ## install by apt what build, test and demo need and this host lacks
 	@scripts/deps build test demo
 
 clean: ## remove what was built
-	rm -rf .build
+	rm -rf .build build

@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -157,3 +158,7 @@ void clinux_suspend(void)
 	pthread_sigmask(SIG_UNBLOCK, &set, &old);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
+
+// Swift's library refers to it, and glibc's newest (2.35) would be the only thing that keeps a binary built on Debian 12
+// from running on EL9, which has glibc 2.34. Squares of floats are exact in double precision.
+float hypotf(float x, float y) { return (float)sqrt((double)x * x + (double)y * y); }

@@ -53,6 +53,19 @@ final class TableWriter: Service {
 
     /// Whether the next daemon is to go on with what is there.
     var leavesMarks: Bool { settings.keepsMarks && memory != nil }
+
+    var status: String {
+      guard settings.marksPackets else {
+        return "no interface is configured: flows are announced, not marked"
+      }
+      let marks = plan.assignments.compactMap { assignment in
+        assignment.path.map { "\(assignment.stamp.words) by \($0.rawValue)" }
+      }
+      guard !marks.isEmpty else { return "no path works: flows are announced, not marked" }
+      let names = network.selected.map(\.name)
+      let place = names.isEmpty ? "; no such interface is here now" : " on \(names.joined(separator: ", "))"
+      return "marking \(marks.joined(separator: " and "))\(settings.inline.isOn ? "" : place)"
+    }
   }
 
   private let inbox: BoundedQueue<FlowEvent>
@@ -64,6 +77,11 @@ final class TableWriter: Service {
   let reconfigurations: ReconfigurationBox
   /// What others ask.
   let requests: TableRequests
+  private let manager: ServiceManager?
+  private let marking: Mutex<String>
+
+  /// What is marked by which path, on one line.
+  var status: String { marking.withLock { $0 } }
 
   /// How often counters are read and silent flows looked for, at most and at least. Milliseconds.
   private static let (checkPeriod, shortestCheckPeriod): (Int64, Int64) = (30_000, 500)
@@ -73,9 +91,11 @@ final class TableWriter: Service {
 
   init(
     _ desk: consuming sending Desk, inbox: BoundedQueue<FlowEvent>, requests: TableRequests,
-    announcements: BoundedQueue<Announcement>, log: Logger
+    announcements: BoundedQueue<Announcement>, manager: ServiceManager? = nil, log: Logger
   ) throws(SystemError) {
     self.requests = requests
+    self.manager = manager
+    marking = Mutex(desk.status)
     reconfigurations = try ReconfigurationBox()
     self.desk = Mutex(desk)
     self.inbox = inbox
@@ -102,10 +122,11 @@ final class TableWriter: Service {
     var nextCheck = MonotonicTime.now()
     var nextWatchedCheck = nextCheck
     var pace = OngoingPace(at: nextCheck)
+    var heart = Heartbeat(manager, at: nextCheck)
     var work = PendingWork(desk, inbox, reconfigurations, requests)
     while true {
       let nextOngoing = pace.next(of: desk.table.count, period: desk.settings.ongoingPeriod)
-      work.wait(desk, until: nextOngoing.map { min($0, nextCheck) } ?? nextCheck)
+      work.wait(desk, until: [nextOngoing, heart.next].compactMap(\.self).reduce(nextCheck, min))
       if work.network, desk.network.update() {
         for keeper in desk.keepers {
           keeper.interfacesChanged(desk.network.selected, gone: desk.network.gone)
@@ -116,6 +137,7 @@ final class TableWriter: Service {
         request.answer(
           Result {
             try desk.reconfigure(request.settings, log: log)
+            marking.withLock { [status = desk.status] in $0 = status }
             Self.follow(&desk, log: log)
             takeConnections(&desk, at: .now())
             endExcluded(&desk, at: .now())
@@ -148,6 +170,7 @@ final class TableWriter: Service {
       }
       settleSockets(&desk, at: now)
       flush(&desk)
+      heart.beat(at: now.monotonic)
       if !isOpen {
         finish(&desk)
         desk.sockets?.watch.facts.close()
