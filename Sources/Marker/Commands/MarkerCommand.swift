@@ -16,6 +16,7 @@ struct MarkerCommand: AsyncParsableCommand {
     version: Daemon.version,
     subcommands: [
       Run.self, Check.self, Config.self, FlowCommand.self, InlineCommand.self, Probe.self, Clean.self,
+      Sniff.self, SelfTest.self, Decode.self, RegistryCommand.self,
     ],
     defaultSubcommand: Run.self)
 }
