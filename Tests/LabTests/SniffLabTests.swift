@@ -118,6 +118,7 @@ import Testing
   @Test func tellsWhatIsNotMarkedThoughTheTableSaysSo() throws {
     let pair = try VethPair()
     // The flow is marked at an interface by which its packets do not leave.
+    try pair.near.shell("ip link add elsewhere0 type veth peer name elsewhere1")
     let marker = try daemon(pair, "--interface elsewhere0 --strategy auto")
     let (six, four) = (try Conversation.tcp(pair), try Conversation.udp(pair, ipv4: true))
     for flow in [six, four] { try tag(flow, marker, pair) }

@@ -16,8 +16,9 @@ import Testing
   }
 
   private func words(_ frame: [UInt8], _ link: LinkType = .ethernet) throws -> String {
-    let packet = try #require(packet(frame, link))
-    return text.words(packet, ReadMarks(packet, names), .unknown)
+    let read = packet(frame, link)
+    let found = try #require(read)
+    return text.words(found, ReadMarks(found, names), .unknown)
   }
 
   private func option(_ next: UInt8, _ bytes: [UInt8]) -> [UInt8] { [next, 0] + bytes }
@@ -34,8 +35,8 @@ import Testing
   ])
   func labels(label: UInt32, expected: String) throws {
     #expect(try words(ipv6(label: label)) == expected)
-    let isMarked = try #require(packet(ipv6(label: label)).map { ReadMarks($0, names).isMarked })
-    #expect(isMarked == (expected.hasSuffix("Analysis Input")))
+    let found = packet(ipv6(label: label))
+    #expect(found.map { ReadMarks($0, names).isMarked } == (expected.hasSuffix("Analysis Input")))
   }
 
   @Test(arguments: [
@@ -118,8 +119,9 @@ import Testing
   }
 
   @Test func filters() throws {
-    let marked = try #require(packet(ipv6(label: 0x30038)))
-    let foreign = try #require(packet(ipv6(label: 0x9f3a1)))
+    let (one, other) = (packet(ipv6(label: 0x30038)), packet(ipv6(label: 0x9f3a1)))
+    let marked = try #require(one)
+    let foreign = try #require(other)
     func passes(
       _ packet: MarkedPacket, _ change: (inout SniffFilter) -> Void,
       _ verdict: ExpectedMarks.Verdict = .unknown

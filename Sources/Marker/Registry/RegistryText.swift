@@ -6,8 +6,11 @@ enum RegistryText {
   static func table(_ experiments: [Registry.Experiment], withActivities: Bool) -> String {
     var rows: [[String]] = []
     for experiment in experiments {
-      rows.append(["\(experiment.number)", experiment.name, "\(experiment.activities.count) activities"])
-      guard withActivities else { continue }
+      guard withActivities else {
+        rows.append(["\(experiment.number)", experiment.name, "\(experiment.activities.count) activities"])
+        continue
+      }
+      rows.append(["\(experiment.number)", experiment.name])
       rows += experiment.activities.map {
         ["\(experiment.number)/\($0.number)", "\(experiment.name)/\($0.name)"]
       }
