@@ -5,13 +5,17 @@ STRATEGY  ?= label
 PATH_     ?= auto
 MARK_PATH ?= $(PATH_)
 BENCH     ?=
+KERNELS   ?=
+SETTINGS  ?=
+ROWS      ?=
+REFRESH   ?=
 
 # The daemon runs on hosts without Swift: its run-time libraries go into the binary.
 RELEASE := -c release --static-swift-stdlib
 LINTED  := $(wildcard Sources Tests Plugins Package.swift)
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test lint bench deb rpm packagetest deps clean
+.PHONY: help build demo test lint bench deb rpm packagetest vmtest deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +43,7 @@ lint: ## check the format of the Swift code and the text and scripts
 bench: ## build and run the benchmarks; BENCH='arguments'
 	@scripts/deps build
 	swift build -c release --product marker-bench
+	@scripts/check-rewriter .build/release/marker-bench
 	.build/release/marker-bench $(BENCH)
 
 deb: ## make build/marker_VERSION_ARCHITECTURE.deb and look at it with lintian
@@ -56,6 +61,11 @@ rpm: ## make build/marker-VERSION.ARCHITECTURE.rpm and look at it with rpmlint
 packagetest: deb ## install, run, upgrade and remove the .deb on a fresh Debian 12 (root; the first run fetches it)
 	@scripts/deps packagetest
 	packaging/test/run build/marker_*.deb
+
+vmtest: ## boot real kernels in qemu and try every path in each; KERNELS=5.10,7 SETTINGS=plain ROWS=auto REFRESH=1
+	@scripts/deps build vmtest
+	swift build $(RELEASE) --product marker
+	@vmtest/run --kernels '$(KERNELS)' --settings '$(SETTINGS)' --rows '$(ROWS)' $(if $(REFRESH),--refresh)
 
 deps: ## install by apt what build, test and demo need and this host lacks
 	@scripts/deps build test demo

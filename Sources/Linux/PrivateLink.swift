@@ -64,6 +64,21 @@ public struct PrivateLink: ~Copyable {
         request.put(Int(NDA_LLADDR), [2, 0, 0, 0, 0, 2])
       }
     }
+    if isBridged {
+      // Nobody answers from there, so the bridge has to be told who is behind which port.
+      try Rtnetlink.run(
+        "bridge fdb add 02:00:00:00:00:02 dev outside master static", RTM_NEWNEIGH, NLM_F_CREATE
+      ) {
+        request in
+        var station = ndmsg()
+        station.ndm_family = UInt8(AF_BRIDGE)
+        station.ndm_ifindex = Int32(if_nametoindex("outside"))
+        station.ndm_state = UInt16(NUD_NOARP)
+        station.ndm_flags = UInt8(NTF_MASTER)
+        request.put(station)
+        request.put(Int(NDA_LLADDR), [2, 0, 0, 0, 0, 2])
+      }
+    }
     let made = try Descriptor("socket", "AF_PACKET") {
       socket(
         AF_PACKET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue),

@@ -17,7 +17,7 @@ struct MarkerCommand: AsyncParsableCommand {
     version: Daemon.version,
     subcommands: [
       Run.self, Check.self, Config.self, FlowCommand.self, InlineCommand.self, Probe.self, Setup.self,
-      Clean.self, Prepare.self,
+      Clean.self, Status.self, Top.self, Prepare.self,
     ],
     defaultSubcommand: Run.self)
 

@@ -26,6 +26,7 @@ struct Daemon {
   private let announcer: Announcer
   /// Nil where the kernel cannot be asked for sockets.
   private let sockets: SocketWatch?
+  private let vitals: Vitals
   private let applications = ApplicationNames(own: "marker v\(Daemon.version)")
   /// Nil where no file could be made for it.
   private let onlyOne: SingleDaemon?
@@ -33,8 +34,9 @@ struct Daemon {
   /// Attaches and opens all that was asked for.
   ///
   /// - Throws: what could not be had; then nothing stays behind.
-  init(_ settings: Settings, manager: ServiceManager? = nil, log: Logger) throws {
+  init(_ settings: Settings, manager: ServiceManager? = nil, log: Logger, output: LogOutput? = nil) throws {
     self.manager = manager
+    vitals = Vitals(log: output)
     onlyOne = try Self.lock(log)
     Self.warn(ofUnseenProcesses: settings, log)
     let inbox = try BoundedQueue<FlowEvent>(capacity: Self.queueCapacity)
@@ -43,7 +45,10 @@ struct Daemon {
     let requests = try TableRequests()
 
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
-    api = try APIServer(settings.api, APIRoutes(requests: requests, applications: applications), log: log)
+    api = try APIServer(
+      settings.api,
+      APIRoutes(requests: requests, applications: applications, vitals: vitals, worker: APIWorker()), log: log
+    )
 
     naming = PublicNaming(settings, log: log)
     let emitter = try Self.emitter(settings, applications, heard, naming.names, log)
@@ -51,6 +56,7 @@ struct Daemon {
     relay = try Relay(emitter: emitter)
     listener = try FireflySource(
       settings.listen, inbox: inbox, relay: relay.queue, heard: heard, applications: applications, log: log)
+    vitals.watch(Vitals.Parts(announcer: announcer, listener: listener, pipes: pipes))
 
     // Last, because marks would have to be taken back where something else fails.
     do {

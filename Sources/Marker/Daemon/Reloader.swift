@@ -9,19 +9,21 @@ struct Reloader: Service {
   private let daemon: Daemon
   private let threshold: LogThreshold
   private let manager: ServiceManager?
+  private let output: LogOutput
   private let log: Logger
   private let read: @Sendable () throws -> Configuration
 
   /// - Parameter read: gives the configuration as it is now.
   init(
-    _ initial: Configuration, _ daemon: Daemon, _ threshold: LogThreshold, manager: ServiceManager? = nil,
-    log: Logger,
+    _ initial: Configuration, _ daemon: Daemon, _ threshold: LogThreshold, _ output: LogOutput,
+    manager: ServiceManager? = nil, log: Logger,
     read: @escaping @Sendable () throws -> Configuration
   ) {
     self.initial = initial
     self.daemon = daemon
     self.threshold = threshold
     self.manager = manager
+    self.output = output
     self.log = log
     self.read = read
   }
@@ -46,6 +48,7 @@ struct Reloader: Service {
       let changed = Setting.all.filter { $0.write(new.settings) != $0.write(current.settings) }.map(\.path)
       try await daemon.reconfigure(new.settings, from: current.settings, log: log)
       threshold.value = new.settings.logLevel
+      output.format = new.settings.logFormat
       current = new
       log.info(
         "configuration read again",

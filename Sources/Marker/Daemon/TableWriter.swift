@@ -31,6 +31,11 @@ final class TableWriter: Service {
     var forgotten = ComplaintLimit()
     var losses = ComplaintLimit()
     var reportedRefusedMarks: UInt64 = 0
+    var tallies = PathTallies()
+    /// Somebody waits for the paths' counters.
+    var wantsCount = false
+    /// Somebody looks at the flows' rates until then.
+    var watchedUntil = MonotonicTime(nanoseconds: 0)
 
     init(
       table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, sockets: SocketDesk?,
@@ -71,7 +76,7 @@ final class TableWriter: Service {
   /// Settings that are to be taken over.
   let reconfigurations: ReconfigurationBox
   /// What others ask.
-  private let requests: TableRequests
+  let requests: TableRequests
   private let manager: ServiceManager?
   private let marking: Mutex<String>
 
@@ -80,6 +85,9 @@ final class TableWriter: Service {
 
   /// How often counters are read and silent flows looked for, at most and at least. Milliseconds.
   private static let (checkPeriod, shortestCheckPeriod): (Int64, Int64) = (30_000, 500)
+
+  /// The shortest while somebody looks at rates, and a check then keeps to so small a share of the time. Milliseconds.
+  private static let (watchedCheckPeriod, watchedIdleShare): (Int64, Int64) = (2000, 100)
 
   init(
     _ desk: consuming sending Desk, inbox: BoundedQueue<FlowEvent>, requests: TableRequests,
@@ -112,6 +120,7 @@ final class TableWriter: Service {
     var events: ContiguousArray<FlowEvent> = []
     var asked: ContiguousArray<TableRequest> = []
     var nextCheck = MonotonicTime.now()
+    var nextWatchedCheck = nextCheck
     var pace = OngoingPace(at: nextCheck)
     var heart = Heartbeat(manager, at: nextCheck)
     var work = PendingWork(desk, inbox, reconfigurations, requests)
@@ -141,11 +150,17 @@ final class TableWriter: Service {
       requests.take(into: &asked)
       if !asked.isEmpty { answer(asked, at: now, &desk) }
       takeConnections(&desk, at: now)
+      if desk.wantsCount || desk.watchedUntil > now.monotonic { nextCheck = min(nextCheck, nextWatchedCheck) }
+      desk.wantsCount = false
       if now.monotonic >= nextCheck {
+        if desk.watchedUntil > now.monotonic { desk.sockets?.watch.hurry() }
         readUsage(&desk, at: now)
         desk.table.age(at: now, into: &desk.batch)
         if !desk.table.hasChangedRecords { remember(&desk, at: now.monotonic) }
         nextCheck = now.monotonic.advanced(milliseconds: Self.checkPeriod(desk.settings))
+        let spent = MonotonicTime.now().microseconds(since: now.monotonic)
+        nextWatchedCheck = now.monotonic.advanced(
+          milliseconds: max(Self.watchedCheckPeriod, spent * Self.watchedIdleShare / 1000))
       }
       let due = pace.due(of: desk.table.count, period: desk.settings.ongoingPeriod, at: now.monotonic)
       desk.table.announceOngoing(due, into: &desk.batch)
@@ -227,11 +242,13 @@ final class TableWriter: Service {
   }
 
   private func readUsage(_ desk: inout Desk, at now: Moment) {
+    desk.table.beginReading(at: now.monotonic)
     for keeper in desk.keepers {
       var unknown: [FlowKey] = []
       do {
         guard let entered = desk.connections.path(of: keeper) else {
-          try keeper.path.readUsage { key, usage in desk.table.note(usage, of: key, at: now) }
+          let path = keeper.path.kind
+          try keeper.path.readUsage { key, usage in desk.table.note(usage, of: key, at: now, by: path) }
           continue
         }
         try entered.readTable { key, usage in
