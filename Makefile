@@ -15,7 +15,7 @@ RELEASE := -c release --static-swift-stdlib
 LINTED  := $(wildcard Sources Tests Plugins Package.swift)
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test lint bench deb rpm packagetest vmtest deps clean
+.PHONY: help build demo test lint bench vmtest deb rpm packagetest deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ bench: ## build and run the benchmarks; BENCH='arguments'
 	@scripts/check-rewriter .build/release/marker-bench
 	.build/release/marker-bench $(BENCH)
 
+vmtest: ## boot real kernels in qemu and try every path in each; KERNELS=5.10,7 SETTINGS=plain ROWS=auto REFRESH=1
+	@scripts/deps build vmtest
+	swift build $(RELEASE) --product marker
+	@vmtest/run --kernels '$(KERNELS)' --settings '$(SETTINGS)' --rows '$(ROWS)' $(if $(REFRESH),--refresh)
+
 deb: ## make build/marker_VERSION_ARCHITECTURE.deb and look at it with lintian
 	@scripts/deps build package
 	swift build $(RELEASE) --product marker
@@ -61,11 +66,6 @@ rpm: ## make build/marker-VERSION.ARCHITECTURE.rpm and look at it with rpmlint
 packagetest: deb ## install, run, upgrade and remove the .deb on a fresh Debian 12 (root; the first run fetches it)
 	@scripts/deps packagetest
 	packaging/test/run build/marker_*.deb
-
-vmtest: ## boot real kernels in qemu and try every path in each; KERNELS=5.10,7 SETTINGS=plain ROWS=auto REFRESH=1
-	@scripts/deps build vmtest
-	swift build $(RELEASE) --product marker
-	@vmtest/run --kernels '$(KERNELS)' --settings '$(SETTINGS)' --rows '$(ROWS)' $(if $(REFRESH),--refresh)
 
 deps: ## install by apt what build, test and demo need and this host lacks
 	@scripts/deps build test demo

@@ -16,8 +16,8 @@ struct MarkerCommand: AsyncParsableCommand {
       """,
     version: Daemon.version,
     subcommands: [
-      Run.self, Check.self, Config.self, FlowCommand.self, InlineCommand.self, Probe.self, Setup.self,
-      Clean.self, Status.self, Top.self, Prepare.self,
+      Run.self, Check.self, Config.self, FlowCommand.self, Status.self, Top.self, Sniff.self, SelfTest.self,
+      Decode.self, RegistryCommand.self, InlineCommand.self, Probe.self, Setup.self, Clean.self, Prepare.self,
     ],
     defaultSubcommand: Run.self)
 

@@ -35,8 +35,8 @@ struct Daemon {
   ///
   /// - Throws: what could not be had; then nothing stays behind.
   init(_ settings: Settings, manager: ServiceManager? = nil, log: Logger, output: LogOutput? = nil) throws {
-    self.manager = manager
     vitals = Vitals(log: output)
+    self.manager = manager
     onlyOne = try Self.lock(log)
     Self.warn(ofUnseenProcesses: settings, log)
     let inbox = try BoundedQueue<FlowEvent>(capacity: Self.queueCapacity)

@@ -8,8 +8,8 @@ struct Reloader: Service {
   private let initial: Configuration
   private let daemon: Daemon
   private let threshold: LogThreshold
-  private let manager: ServiceManager?
   private let output: LogOutput
+  private let manager: ServiceManager?
   private let log: Logger
   private let read: @Sendable () throws -> Configuration
 
@@ -22,8 +22,8 @@ struct Reloader: Service {
     self.initial = initial
     self.daemon = daemon
     self.threshold = threshold
-    self.manager = manager
     self.output = output
+    self.manager = manager
     self.log = log
     self.read = read
   }
