@@ -68,6 +68,22 @@ final class InlineKeeper: PathKeeper {
     }
   }
 
+  func standing(on interface: Interface) -> PathStanding {
+    PathStanding(marks: inline.pair != nil, words: inline.pair == nil ? complaint : inline.words)
+  }
+
+  var tallies: [(event: String, count: UInt64)] {
+    inline.updateCounters()
+    let counters = inline.counters
+    return [
+      ("frames_received", counters.received.load(ordering: .relaxed)),
+      ("frames_sent", counters.sent.load(ordering: .relaxed)),
+      ("frames_overflowed", counters.overflowed.load(ordering: .relaxed)),
+      ("frames_unsent", counters.unsent.load(ordering: .relaxed)),
+      ("too_long", UInt64(inline.tooLongPackets)),
+    ]
+  }
+
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {}
 
   func takeOver(_ table: borrowing FlowTable) throws(PathError) {
