@@ -5,13 +5,14 @@ STRATEGY  ?= label
 PATH_     ?= auto
 MARK_PATH ?= $(PATH_)
 BENCH     ?=
+FAULTS    ?=
 
 # The daemon runs on hosts without Swift: its run-time libraries go into the binary.
 RELEASE := -c release --static-swift-stdlib
 LINTED  := $(wildcard Sources Tests Plugins Package.swift)
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test lint bench deps clean
+.PHONY: help build demo test faults lint bench deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +32,11 @@ test: ## lint, build and run all tests (the lab tests need root)
 	@$(MAKE) --no-print-directory lint
 	swift build --build-tests
 	SWIFT_BACKTRACE=enable=no swift test --skip-build
+
+faults: ## fail each system call of start, adoption and stop once, by strace; FAULTS='arguments of scripts/faults'
+	@scripts/deps build test
+	swift build --product marker
+	scripts/faults $(FAULTS)
 
 lint: ## check the format of the Swift code and the text and scripts
 	swift format lint --strict -r $(LINTED)
