@@ -10,13 +10,14 @@ SETTINGS  ?=
 ROWS      ?=
 REFRESH   ?=
 DOCUMENT  ?=
+FAULTS    ?=
 
 # The daemon runs on hosts without Swift: its run-time libraries go into the binary.
 RELEASE := -c release --static-swift-stdlib
 LINTED  := $(wildcard Sources Tests Plugins Package.swift)
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test lint bench vmtest deb rpm packagetest deps clean
+.PHONY: help build demo test faults lint bench vmtest deb rpm packagetest deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,11 @@ test: ## lint, build and run all tests (the lab tests need root)
 	@$(MAKE) --no-print-directory lint
 	swift build --build-tests
 	SWIFT_BACKTRACE=enable=no swift test --skip-build
+
+faults: ## fail each system call of start, adoption and stop once, by strace; FAULTS='arguments of scripts/faults'
+	@scripts/deps build test
+	swift build --product marker
+	scripts/faults $(FAULTS)
 
 lint: ## check the format of the Swift code and the text and scripts
 	swift format lint --strict -r $(LINTED)
