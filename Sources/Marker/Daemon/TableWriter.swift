@@ -55,6 +55,9 @@ final class TableWriter: Service {
       self.plan = plan
     }
 
+    /// Whether somebody looks at what is counted.
+    func isWatched(at now: MonotonicTime) -> Bool { wantsCount || watchedUntil > now }
+
     /// Whether the next daemon is to go on with what is there.
     var leavesMarks: Bool { settings.keepsMarks && memory != nil }
 
@@ -158,13 +161,13 @@ final class TableWriter: Service {
       requests.take(into: &asked)
       if !asked.isEmpty { answer(asked, at: now, &desk) }
       takeConnections(&desk, at: now)
-      if desk.wantsCount || desk.watchedUntil > now.monotonic { nextCheck = min(nextCheck, nextWatchedCheck) }
-      desk.wantsCount = false
+      if desk.isWatched(at: now.monotonic) { nextCheck = min(nextCheck, nextWatchedCheck) }
       if now.monotonic >= nextCheck {
-        if desk.watchedUntil > now.monotonic { desk.sockets?.watch.hurry() }
+        if desk.isWatched(at: now.monotonic) { desk.sockets?.watch.hurry() }
         readUsage(&desk, at: now)
         desk.table.age(at: now, into: &desk.batch)
         if !desk.table.hasChangedRecords { remember(&desk, at: now.monotonic) }
+        desk.wantsCount = false
         nextCheck = now.monotonic.advanced(milliseconds: Self.checkPeriod(desk.settings))
         let spent = MonotonicTime.now().microseconds(since: now.monotonic)
         nextWatchedCheck = now.monotonic.advanced(
