@@ -9,6 +9,7 @@ KERNELS   ?=
 SETTINGS  ?=
 ROWS      ?=
 REFRESH   ?=
+DOCUMENT  ?=
 
 # The daemon runs on hosts without Swift: its run-time libraries go into the binary.
 RELEASE := -c release --static-swift-stdlib
@@ -49,7 +50,7 @@ bench: ## build and run the benchmarks; BENCH='arguments'
 vmtest: ## boot real kernels in qemu and try every path in each; KERNELS=5.10,7 SETTINGS=plain ROWS=auto REFRESH=1
 	@scripts/deps build vmtest
 	swift build $(RELEASE) --product marker
-	@vmtest/run --kernels '$(KERNELS)' --settings '$(SETTINGS)' --rows '$(ROWS)' $(if $(REFRESH),--refresh)
+	@vmtest/run --kernels '$(KERNELS)' --settings '$(SETTINGS)' --rows '$(ROWS)' $(if $(REFRESH),--refresh) $(if $(DOCUMENT),--document)
 
 deb: ## make build/marker_VERSION_ARCHITECTURE.deb and look at it with lintian
 	@scripts/deps build package

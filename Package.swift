@@ -78,7 +78,9 @@ let package = Package(
     .testTarget(
       name: "MarkerTests",
       dependencies: [
-        "Marker", "Firefly", "XDP", "Flow", "Linux", "Lab", .product(name: "Logging", package: "swift-log"),
+        "Marker", "Firefly", "XDP", "Flow", "Linux", "Lab",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
     .testTarget(

@@ -77,7 +77,9 @@ import Testing
       }
       return ""
     }
-    #expect(try wait("up == 1").contains("127.0.0.1:9464"), "\(try shell("cat \(folder)/prometheus.log"))")
+    let isUp = try wait("up == 1").contains("127.0.0.1:9464")
+    let said = try shell("tail -5 \(folder)/prometheus.log")
+    #expect(isUp, "\(said)")
     let sums = try wait("sum by (experiment, family) (rate(marker_marked_packets_total[10s]))")
     #expect(sums.contains("cms") && sums.contains("atlas"), "\(sums)")
     for query in try queries() {

@@ -61,7 +61,8 @@ import Testing
   }
 
   private func tag(
-    _ flow: Conversation, _ tag: String = "cms \"Analysis Input\"", _ marker: MarkerProcess, _ pair: VethPair
+    _ flow: Conversation, _ marker: MarkerProcess, _ pair: VethPair,
+    as tag: String = "cms \"Analysis Input\""
   ) throws {
     let key = flow.key
     try pair.near.shell(
@@ -142,7 +143,7 @@ import Testing
     let marker = try daemon(pair, "--interface near0 --strategy auto")
     let (six, four) = (try Conversation.tcp(pair), try Conversation.udp(pair, ipv4: true))
     // An experiment that no registry knows: only the table tells that this label is no accident.
-    for flow in [six, four] { try tag(flow, flow.key.isIPv4 ? "cms 14" : "500 9", marker, pair) }
+    for flow in [six, four] { try tag(flow, marker, pair, as: flow.key.isIPv4 ? "cms 14" : "500 9") }
     let sniffer = try Running("-i near0 --summary --json --api \(marker.api)", in: pair.near)
     for _ in 0..<20 {
       for flow in [six, four] { try flow.near.send([1, 2, 3]) }
