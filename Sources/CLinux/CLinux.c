@@ -1,10 +1,14 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
+#include <sys/signalfd.h>
+#include <signal.h>
+#include <errno.h>
 #include <assert.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -123,3 +127,38 @@ int clinux_seccomp(const struct sock_filter *filter, unsigned short count)
 }
 
 int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+int clinux_signalfd(const int *signals, int count)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	for (int i = 0; i < count; i++)
+		sigaddset(&set, signals[i]);
+	int failed = pthread_sigmask(SIG_BLOCK, &set, NULL);
+	if (failed) {
+		errno = failed;
+		return -1;
+	}
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int clinux_next_signal(int fd)
+{
+	struct signalfd_siginfo info;
+	return read(fd, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+}
+
+void clinux_suspend(void)
+{
+	sigset_t set, old;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	raise(SIGTSTP);
+	/* It is delivered here, and the call returns after SIGCONT. */
+	pthread_sigmask(SIG_UNBLOCK, &set, &old);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+// Swift's library refers to it, and glibc's newest (2.35) would be the only thing that keeps a binary built on Debian 12
+// from running on EL9, which has glibc 2.34. Squares of floats are exact in double precision.
+float hypotf(float x, float y) { return (float)sqrt((double)x * x + (double)y * y); }

@@ -28,15 +28,15 @@ public struct BPFFolder: Sendable {
 
   /// The folder, where it is there; nothing is made or mounted.
   public static func existing() -> BPFFolder? {
-    guard let mount = try? Mount.all(ofType: "bpf").last, let id = try? NetworkNamespaceID.own() else {
+    guard let mount = try? Self.found(), let id = try? NetworkNamespaceID.own() else {
       return nil
     }
-    let folder = BPFFolder(mount.point, id)
+    let folder = BPFFolder(mount, id)
     return access(folder.path, F_OK) == 0 ? folder : nil
   }
 
-  private init(_ mount: String, _ namespace: UInt64) {
-    root = "\(mount)/marker"
+  private init(_ mount: Mount, _ namespace: UInt64) {
+    root = mount.root == Self.ownRoot ? mount.point : "\(mount.point)\(Self.ownRoot)"
     parent = "\(root)/\(Self.version)"
     path = "\(parent)/net-\(namespace)"
   }
@@ -73,12 +73,21 @@ public struct BPFFolder: Sendable {
     return names
   }
 
-  private static func mounted() throws(SystemError) -> String {
-    if let mount = try Mount.all(ofType: "bpf").last { return mount.point }
+  /// What of the file system is marker's.
+  private static let ownRoot = "/marker"
+
+  /// A service that may not look into /sys/fs/bpf has its own part of it mounted elsewhere (BindPaths= of its unit).
+  private static func found() throws(SystemError) -> Mount? {
+    let mounts = try Mount.all(ofType: "bpf")
+    return mounts.last { $0.root == ownRoot } ?? mounts.last
+  }
+
+  private static func mounted() throws(SystemError) -> Mount {
+    if let mount = try found() { return mount }
     let point = BPFFileSystem.usualPoint
     // mount -t bpf bpf /sys/fs/bpf
     try system("mount -t bpf bpf", point) { mount("bpf", point, "bpf", 0, "mode=0700") }
-    return point
+    return Mount(root: "/", point: point, type: "bpf")
   }
 }
 

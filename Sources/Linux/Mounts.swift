@@ -13,6 +13,12 @@ public struct Mount: Hashable, Sendable {
       .filter { $0.type == type }
   }
 
+  init(root: String, point: String, type: String) {
+    self.root = root
+    self.point = point
+    self.type = type
+  }
+
   /// "36 35 98:0 /root /point rw,noatime shared:1 - type source options": the fields before " - " vary in number.
   init?(line: Substring) {
     let fields = line.split(separator: " ")

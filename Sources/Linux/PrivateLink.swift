@@ -47,6 +47,21 @@ public struct PrivateLink: ~Copyable {
       try Self.addAddress(local, to: near)
       try Self.addNeighbour(remote, Self.remoteHardware, to: near)
     }
+    if isBridged {
+      // Nobody answers from there, so the bridge has to be told who is behind which port.
+      try Rtnetlink.run(
+        "bridge fdb add 02:00:00:00:00:02 dev outside master static", RTM_NEWNEIGH, NLM_F_CREATE
+      ) {
+        request in
+        var station = ndmsg()
+        station.ndm_family = UInt8(AF_BRIDGE)
+        station.ndm_ifindex = Int32(if_nametoindex("outside"))
+        station.ndm_state = UInt16(NUD_NOARP)
+        station.ndm_flags = UInt8(NTF_MASTER)
+        request.put(station)
+        request.put(Int(NDA_LLADDR), Self.remoteHardware)
+      }
+    }
     capture = try Self.openCapture(at: isBridged ? if_nametoindex("end") : far)
     self.near = Interface(index: near, name: "near", hardwareType: UInt16(ARPHRD_ETHER), mtu: 1500)
     self.far = Interface(index: far, name: "far", hardwareType: UInt16(ARPHRD_ETHER), mtu: 1500)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 
 @main
 struct MarkerCommand: AsyncParsableCommand {
@@ -15,8 +16,24 @@ struct MarkerCommand: AsyncParsableCommand {
       """,
     version: Daemon.version,
     subcommands: [
-      Run.self, Check.self, Config.self, FlowCommand.self, InlineCommand.self, Probe.self, Clean.self,
-      Sniff.self, SelfTest.self, Decode.self, RegistryCommand.self,
+      Run.self, Check.self, Config.self, FlowCommand.self, Status.self, Top.self, Sniff.self, SelfTest.self,
+      Decode.self, RegistryCommand.self, InlineCommand.self, Probe.self, Setup.self, Clean.self, Prepare.self,
     ],
     defaultSubcommand: Run.self)
+
+  /// As the parser's own, but that the exit status says more.
+  static func main() async {
+    do {
+      var command = try await asyncParseAsRoot(nil)
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
+      }
+    } catch {
+      guard let status = ExitStatus(error) else { exit(withError: error) }
+      StandardError.print("Error: \(error)")
+      Glibc.exit(status.rawValue)
+    }
+  }
 }

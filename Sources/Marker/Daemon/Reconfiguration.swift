@@ -125,6 +125,7 @@ extension TableWriter.Desk {
         try successor.path.markAll(new.scope(newPlan))
       }
       let predecessors = keepers
+      tallies.keep(predecessors)
       keepers = successors
       plan = newPlan
       // What the plan had to do without, nothing marks.
