@@ -1,8 +1,8 @@
-import ArgumentParser
+package import ArgumentParser
 
-@main
-struct MarkerCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
+/// The command line.
+package struct MarkerCommand: AsyncParsableCommand {
+  package static let configuration = CommandConfiguration(
     commandName: "marker",
     abstract: "Marks the packets of tagged science flows and announces the flows with fireflies.",
     discussion: """
@@ -18,4 +18,6 @@ struct MarkerCommand: AsyncParsableCommand {
       Run.self, Check.self, Config.self, FlowCommand.self, InlineCommand.self, Probe.self, Clean.self,
     ],
     defaultSubcommand: Run.self)
+
+  package init() {}
 }
