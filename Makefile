@@ -5,16 +5,19 @@ STRATEGY  ?= label
 PATH_     ?= auto
 MARK_PATH ?= $(PATH_)
 BENCH     ?=
+SOAK_MINUTES ?= 10
+FUZZ_SECONDS ?= 60
+FUZZ         ?=
 
 # The daemon runs on hosts without Swift: its run-time libraries go into the binary.
 RELEASE := -c release --static-swift-stdlib
 LINTED  := $(wildcard Sources Tests Plugins Package.swift)
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test lint bench deps clean
+.PHONY: help build demo test lint bench soak fuzz asan tsan coverage deps clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## (default) build the release binary, .build/release/marker
 	@scripts/deps build
@@ -41,8 +44,30 @@ bench: ## build and run the benchmarks; BENCH='arguments'
 	swift build -c release --product marker-bench
 	.build/release/marker-bench $(BENCH)
 
+soak: ## churn of all kinds for SOAK_MINUTES=10, and what it leaves behind
+	@scripts/deps build test
+	swift build -c release --product marker
+	swift build -c release --product marker-bench
+	.build/release/marker-bench soak $(SOAK_MINUTES)
+
+fuzz: ## run each fuzz target for FUZZ_SECONDS=60; FUZZ='TARGET...', FUZZ_KEEP=1 keeps the inputs found
+	@scripts/deps build
+	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz $(FUZZ)
+
+asan: ## run the unit tests under AddressSanitizer
+	@scripts/deps build test
+	scripts/sanitize address
+
+tsan: ## run the unit tests under ThreadSanitizer
+	@scripts/deps build test
+	scripts/sanitize thread
+
+coverage: ## run all tests and print the lines covered, by folder
+	@scripts/deps build test
+	scripts/coverage
+
 deps: ## install by apt what build, test and demo need and this host lacks
 	@scripts/deps build test demo
 
 clean: ## remove what was built
-	rm -rf .build
+	rm -rf .build .build-asan .build-tsan .build-coverage

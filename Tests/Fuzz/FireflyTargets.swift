@@ -53,6 +53,8 @@ extension FuzzTarget {
       SyslogHeader.append(
         host: String(decoding: bytes[..<half], as: UTF8.self),
         application: String(decoding: bytes[half...], as: UTF8.self), to: &writer)
+      // As if the time were there.
+      writer.start[SyslogHeader.timestampOffset] = UInt8(ascii: "2")
       require(SyslogHeader.isProper(writer.bytes.span), "our own header is one that collectors understand")
     }
   }
