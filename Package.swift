@@ -47,6 +47,7 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
+      resources: [.embedInCode("Web")],
       swiftSettings: settings),
     .executableTarget(
       name: "MarkerMain",
@@ -81,7 +82,9 @@ let package = Package(
     .testTarget(
       name: "MarkerTests",
       dependencies: [
-        "Marker", "Firefly", "XDP", "Flow", "Linux", "Lab", .product(name: "Logging", package: "swift-log"),
+        "Marker", "Firefly", "XDP", "Flow", "Linux", "Lab",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
     .testTarget(

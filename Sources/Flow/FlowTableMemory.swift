@@ -10,6 +10,7 @@ extension FlowTable {
     guard store.count < limits.maxFlows, store.position(of: record.key) == nil else { return false }
     let mark = mark(for: record.tag, record.key, entropy: record.label?.value)
     store.insert(Flow(record, mark: mark, counted: usage, lastSeen: lastSeen))
+    totals.withRow(record.tag, isIPv4: record.key.isIPv4) { $0.flows += 1 }
     return true
   }
 

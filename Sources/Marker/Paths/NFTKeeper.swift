@@ -50,6 +50,8 @@ final class NFTKeeper: PathKeeper {
     }
   }
 
+  var tallies: [(event: String, count: UInt64)] { [("rules_restored", UInt64(nft.restorations))] }
+
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {
     do throws(PathError) {
       try nft.setInterfaces(selected.map(\.name))
@@ -63,6 +65,17 @@ final class NFTKeeper: PathKeeper {
   /// missing.
   func takeOver(_ table: borrowing FlowTable) throws(PathError) {
     if nft.families != firstFamilies { try install(table) }
+  }
+
+  func leaveMarks(for seconds: Int) {
+    let now = WallClockTime.now()
+    do throws(PathError) {
+      try nft.leaveMarks(until: WallClockTime(microseconds: now.microseconds + Int64(seconds) * 1_000_000))
+    } catch {
+      log.notice(
+        "marks by nft stay until the next start or `marker clean`, also beyond restart.graceTime",
+        metadata: ["reason": "\(error)"])
+    }
   }
 
   func finish(successors: [any PathKeeper]) {

@@ -32,7 +32,7 @@ final class SockKeeper: PathKeeper {
   ///   - need: to be told when the complement is needed.
   init(
     _ settings: Settings, complement: TCPath?, need: ComplementNeed, following predecessor: SockKeeper?,
-    log: Logger
+    pins: BPFFolder?, log: Logger
   ) throws {
     guard settings.sockets.group != .none else {
       throw PathError(.sock, "sockets.cgroup is none: sockets are left alone")
@@ -48,7 +48,8 @@ final class SockKeeper: PathKeeper {
     hasPredecessor = predecessor != nil
     alarm = try Alarm()
     sock = try SockPath(
-      maxFlows: settings.limits.maxFlows, group: group, complement: complement, following: predecessor?.sock)
+      maxFlows: settings.limits.maxFlows, group: group, complement: complement, following: predecessor?.sock,
+      pins: pins)
     log.info("marking", metadata: ["path": "sock", "cgroup": "\(group)"])
     if let reason = sock.noIterator {
       log.info(
@@ -166,7 +167,25 @@ final class SockKeeper: PathKeeper {
     }
   }
 
+  func standing(on interface: Interface) -> PathStanding {
+    PathStanding(marks: labelsWork, words: labelsWork ? "TCP" : "TCP; the kernel's settings are in the way")
+  }
+
+  var tallies: [(event: String, count: UInt64)] { [("sockets_refused", UInt64(sock.counts.refused))] }
+
+  /// Whether it stamps a flow's packets.
+  func reaches(_ key: FlowKey) -> Bool { key.transport == .tcp && sock.isReached(key) }
+
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {}
+
+  /// Sockets keep their marks by themselves.
+  func keepMarks() {
+    do throws(PathError) { try sock.keepOwnValues() } catch {
+      log.notice(
+        "connections keep their marks until they close, should the daemon be killed",
+        metadata: ["error": "\(error)"])
+    }
+  }
 
   func takeOver(_ table: borrowing FlowTable) throws(PathError) {
     try sock.takeOver { body in

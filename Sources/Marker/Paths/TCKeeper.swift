@@ -9,9 +9,11 @@ final class TCKeeper: PathKeeper {
   /// Nil where this path marks everything itself.
   private let need: ComplementNeed?
   private let log: Logger
+  private let order: TCXOrder
   private var selected: [Interface]
-  /// Attachments that failed and were told of.
-  private var complained: Set<UInt32> = []
+  /// Attachments that failed and were told of, with the reason.
+  private var complained: [UInt32: String] = [:]
+  private var hooks: [UInt32: TCHook] = [:]
   private var toldOfUnmarked = false
   private var toldOfPins = false
   /// The families whose flows were marked before anything was attached.
@@ -31,9 +33,10 @@ final class TCKeeper: PathKeeper {
     self.log = log
     self.selected = selected
     self.need = need
+    order = settings.tcOrder
     firstFamilies = plan.families(of: .tc)
     tc = try TCPath(
-      maxFlows: settings.limits.maxFlows, hook: settings.tcHook,
+      maxFlows: settings.limits.maxFlows, hook: settings.tcHook, order: settings.tcOrder,
       insertsHeaders: settings.strategy.ipv6?.headers != nil, pins: heritage.pins, adopts: heritage.isAdopted)
     tc.families = firstFamilies
     try tc.takeOver(heritage.flows)
@@ -62,6 +65,20 @@ final class TCKeeper: PathKeeper {
       toldOfUnmarked = true
       log.notice("some packets of tagged flows leave unmarked, as they came", metadata: unmarked)
     }
+  }
+
+  func standing(on interface: Interface) -> PathStanding {
+    if tc.attachedInterfaces.contains(interface.index) {
+      return PathStanding(marks: true, words: hooks[interface.index]?.rawValue ?? "")
+    }
+    if let reason = complained[interface.index] { return PathStanding(marks: false, words: reason) }
+    return PathStanding(
+      marks: need?.isNeeded == false,
+      words: need?.isNeeded == false ? "not needed now: sockets mark all" : "not attached yet")
+  }
+
+  var tallies: [(event: String, count: UInt64)] {
+    [("too_big", tc.tooBigPackets), ("not_writable", tc.unwritablePackets)]
   }
 
   /// Why packets of tagged flows left as they came, and how many.
@@ -97,9 +114,9 @@ final class TCKeeper: PathKeeper {
           try attach(interface)
           if isKeeping { keepMarks() }
         }
-        complained.remove(interface.index)
+        complained[interface.index] = nil
       } catch {
-        guard complained.insert(interface.index).inserted else { continue }
+        guard complained.updateValue("\(error)", forKey: interface.index) == nil else { continue }
         log.error(
           "cannot mark; it is tried again", metadata: ["interface": "\(interface.name)", "error": "\(error)"])
       }
@@ -130,7 +147,7 @@ final class TCKeeper: PathKeeper {
   func leaveMarks(for seconds: Int) { tc.leaveMarks(for: seconds) }
 
   func finish(successors: [any PathKeeper]) {
-    tc.dropMarks()
+    tc.dropMarks(isFollowed: successors.contains { $0.path.kind == .tc })
     for index in tc.attachedInterfaces { tc.detach(fromInterface: index) }
     if tc.tooBigPackets > 0 || tc.unwritablePackets > 0 {
       log.info("packets of tagged flows that left unmarked, as they came", metadata: unmarked)
@@ -139,7 +156,17 @@ final class TCKeeper: PathKeeper {
 
   private func attach(_ interface: Interface) throws(BPFError) {
     let hook = try tc.attach(to: interface)
+    hooks[interface.index] = hook
     log.info(
       "marking", metadata: ["interface": "\(interface.name)", "path": "tc", "hook": "\(hook.rawValue)"])
+    if tc.isMisplaced(on: interface.index) {
+      log.warning(
+        "the program that tc.order names is not at this interface's tcx; marker's runs first",
+        metadata: ["interface": "\(interface.name)", "order": "\(order.text)"])
+    } else if hook == .clsact, order != .first {
+      log.warning(
+        "tc.order is for tcx; clsact's filters run by priority, and marker's takes the first that is free",
+        metadata: ["interface": "\(interface.name)", "order": "\(order.text)"])
+    }
   }
 }

@@ -59,6 +59,10 @@ extension Setting {
       "The hook of the tc path; auto is the best there is.",
       flag: "--tc-hook"),
     Setting(
+      "tc.order", \.tcOrder, .order,
+      "Where marker's program runs among those of others at tcx: first, last, or before or after one of them, by its number."
+    ),
+    Setting(
       "pipes", \.pipes, .list(of: .path), "Named pipes that flows are read from; made if missing.",
       flag: "--pipe"),
     Setting(
@@ -73,6 +77,16 @@ extension Setting {
     Setting(
       "api.rate", \.api.rate, .requestRate,
       "Requests that a client on another host may make in a second; this host's own may as many as they like."
+    ),
+    Setting(
+      "metrics.listen", \.api.metrics.listen, .list(of: .tcpAddress),
+      "Where metrics are served for Prometheus, besides /metrics of the API.", flag: "--metrics"),
+    Setting(
+      "metrics.allow", \.api.metrics.allow, .list(of: .network),
+      "Clients of metrics.listen that may, beside this host's own."),
+    Setting(
+      "metrics.flows", \.api.metrics.flows, .integer(0...MetricsSettings.flowLimit),
+      "Flows at most that have TCP metrics of their own, by address and port; the rest is counted. 0 for none."
     ),
     Setting(
       "listen.fireflies", \.listen.addresses, .list(of: .listeningAddress),
@@ -149,6 +163,8 @@ extension Setting {
       "restart.graceTime", \.graceTime, .idleTimeout,
       "So long after the daemon has stopped its marks end, if no other daemon has taken over."),
     Setting("log.level", \.logLevel, .word(), "How much is logged.", flag: "--log-level"),
+    Setting(
+      "log.format", \.logFormat, .word(), "How lines of the log are written.", flag: "--log-format"),
   ]
 
   static func named(_ path: String) -> Setting? { all.first { $0.path == path } }

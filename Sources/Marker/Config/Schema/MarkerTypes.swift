@@ -1,4 +1,5 @@
 import Flow
+import XDP
 
 extension ValueType where Value == String {
   /// An interface's name or pattern. The kernel's names have at most 15 bytes (IFNAMSIZ, linux/if.h).
@@ -66,6 +67,18 @@ extension ValueType where Value == SciTag {
   }
 }
 
+extension ValueType where Value == TCXOrder {
+  static let order: ValueType = {
+    let form = "first, last, or before or after a program or link by its number, such as \"before program 7\""
+    return ValueType(form) { node throws(YAMLProblem) in
+      guard let text = node.text, let order = TCXOrder(text) else { throw node.expected(form) }
+      return order
+    } write: {
+      YAMLText.scalar($0.text)
+    }
+  }()
+}
+
 extension ValueType where Value == APIAddress {
   static let apiAddress = ValueType(
     "an address and port such as 127.0.0.1:7777 or [::1]:7777, or a path from / on"
@@ -87,6 +100,20 @@ extension ValueType where Value == APIAddress {
     }
     guard let address = Address(String(host)) else { throw node.expected(form) }
     return .tcp(Endpoint(address, port))
+  } write: {
+    YAMLText.scalar("\($0)")
+  }
+}
+
+extension ValueType where Value == Endpoint {
+  /// An address of this host and a TCP port.
+  static let tcpAddress = ValueType("an address and port such as 127.0.0.1:9464 or [::1]:9464") {
+    node throws(YAMLProblem) in
+    let form = "an address and port such as 127.0.0.1:9464 or [::1]:9464"
+    guard let address = try? ValueType<APIAddress>.apiAddress.read(node), case .tcp(let end) = address else {
+      throw node.expected(form)
+    }
+    return end
   } write: {
     YAMLText.scalar("\($0)")
   }
