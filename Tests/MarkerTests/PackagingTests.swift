@@ -1,3 +1,4 @@
+import Flow
 import Glibc
 import Testing
 

@@ -1,3 +1,4 @@
+import Firefly
 import Flow
 import Glibc
 import Testing
