@@ -9,13 +9,15 @@ KERNELS   ?=
 SETTINGS  ?=
 ROWS      ?=
 REFRESH   ?=
+DOCUMENT  ?=
+FAULTS    ?=
 
 # The daemon runs on hosts without Swift: its run-time libraries go into the binary.
 RELEASE := -c release --static-swift-stdlib
 LINTED  := $(wildcard Sources Tests Plugins Package.swift)
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test lint bench vmtest deb rpm packagetest deps clean
+.PHONY: help build demo test faults lint bench vmtest deb rpm packagetest deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +38,11 @@ test: ## lint, build and run all tests (the lab tests need root)
 	swift build --build-tests
 	SWIFT_BACKTRACE=enable=no swift test --skip-build
 
+faults: ## fail each system call of start, adoption and stop once, by strace; FAULTS='arguments of scripts/faults'
+	@scripts/deps build test
+	swift build --product marker
+	scripts/faults $(FAULTS)
+
 lint: ## check the format of the Swift code and the text and scripts
 	swift format lint --strict -r $(LINTED)
 	scripts/check-text
@@ -49,7 +56,7 @@ bench: ## build and run the benchmarks; BENCH='arguments'
 vmtest: ## boot real kernels in qemu and try every path in each; KERNELS=5.10,7 SETTINGS=plain ROWS=auto REFRESH=1
 	@scripts/deps build vmtest
 	swift build $(RELEASE) --product marker
-	@vmtest/run --kernels '$(KERNELS)' --settings '$(SETTINGS)' --rows '$(ROWS)' $(if $(REFRESH),--refresh)
+	@vmtest/run --kernels '$(KERNELS)' --settings '$(SETTINGS)' --rows '$(ROWS)' $(if $(REFRESH),--refresh) $(if $(DOCUMENT),--document)
 
 deb: ## make build/marker_VERSION_ARCHITECTURE.deb and look at it with lintian
 	@scripts/deps build package

@@ -8,6 +8,7 @@ from matrix import PROBE_MUST_SAY, PROBE_SAYS, ROWS, SETTINGS, YES
 BEGIN = "<!-- What follows is written by `make vmtest`. -->"
 END = "<!-- Here ends what `make vmtest` writes. -->"
 ABSENT = "absent"  # the binary has no such command: neither right nor wrong
+MISSING = "missing"  # the guest did not come to it; a fault of this run that is not kept
 PROBE_GROUPS = ("kernel", "tc", "nft", "sock", "sockets", "AF_XDP", "inline")
 REASON = 300  # characters of a reason in a table
 
@@ -76,7 +77,8 @@ def merged(file, results, binary):
     for result in results:
         result["binary"] = binary
     earlier = json.loads(file.read_text())["results"] if file.is_file() else []
-    found = {key(result): result for result in [*earlier, *results] if result["binary"] == binary}
+    found = {key(result): result for result in [*earlier, *results]
+             if result["binary"] == binary and result["outcome"] != MISSING}
     order = [(setting.name, series, name)
              for setting in SETTINGS for series in setting.kernels for name in setting.rows]
     return [found[place] for place in order if place in found], all(place in found for place in order)

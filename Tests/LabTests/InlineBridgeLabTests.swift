@@ -123,6 +123,9 @@ private typealias Build = PacketBuilder
     try lab.box.shell(
       "ip link add br1 type bridge && ip link set in0 master br1 && ip link set out0 master br1 && ip link set br1 up"
     )
+    // The new bridge knows nobody whom it has not heard.
+    #expect(try lab.reaches(flow) { _ in true })
+    try flow.far.send([1], to: flow.key.local)
     #expect(try lab.reaches(flow) { $0.isLabelled }, "\(marker.log)")
     #expect(marker.stop() == 0, "\(marker.log)")
     #expect(try lab.checksumErrors() == 0)

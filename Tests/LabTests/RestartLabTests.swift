@@ -249,23 +249,27 @@ import Testing
     _ = try clean(pair)
   }
 
-  @Test func marksThatNobodyTakesOverEnd() throws {
+  @Test(arguments: ["tc", "nft"]) func marksThatNobodyTakesOverEnd(path: String) throws {
     let pair = try VethPair()
     let flow = try Conversation.udp(pair)
     let marker = try MarkerProcess(
       "--config CONFIG KEEP",
       configuration: """
         interfaces: [near0]
-        path: tc
+        path: \(path)
         pipes: [PIPE]
-        restart: {graceTime: 2}
+        restart: {graceTime: 5}
         """, in: pair.near)
     try marker.tell(line("start", flow.key))
     try waitUntilMarked(pair, flow)
     #expect(marker.stop() == 0)
     #expect(try isMarked(pair, flow))
-    for _ in 0..<100 where try isMarked(pair, flow) { usleep(50_000) }
+    for _ in 0..<200 where try isMarked(pair, flow) { usleep(50_000) }
     #expect(try !isMarked(pair, flow))
+    // The next one goes on, and its marks stay.
+    let next = try start(pair, "--path \(path)")
+    #expect(try isMarked(pair, flow))
+    #expect(next.stop() == 0)
     _ = try clean(pair)
   }
 

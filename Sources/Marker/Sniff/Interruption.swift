@@ -10,6 +10,8 @@ enum Interruption {
 
   /// From here on SIGINT and SIGTERM only set the flag; the second one ends the process.
   static func watch() {
+    // Made here, so that no handler is the first to use it.
+    flag.store(false, ordering: .relaxed)
     for number in [SIGINT, SIGTERM] {
       signal(number) { number in
         Interruption.flag.store(true, ordering: .relaxed)

@@ -101,8 +101,7 @@ struct Sniff: ParsableCommand {
     Interruption.watch()
     let hasFailed =
       if let interface { try capture(interface, &sniffer) } else { try read(input ?? "-", &sniffer) }
-    if missing, sniffer.missing > 0 || hasFailed { throw ExitCode.failure }
-    if hasFailed { throw ExitCode.failure }
+    if hasFailed || (missing && sniffer.missing > 0) { throw ExitCode.failure }
   }
 
   private var output: Sniffer.Output {
