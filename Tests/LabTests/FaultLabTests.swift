@@ -74,7 +74,10 @@ import Testing
         "exec strace -f -p \(marker.number) -e trace=unlink -e inject=unlink:signal=9:when=\(number) 2>\(marker.folder)/strace"
       )
     }
-    for _ in 0..<500 where try !shell("cat \(marker.folder)/strace").contains("attached") { usleep(10_000) }
+    for _ in 0..<500 {
+      if try shell("cat \(marker.folder)/strace").contains("attached") { break }
+      usleep(10_000)
+    }
     try marker.configure(file(2000))
     _ = marker.waitForLog("configuration read again", seconds: 2)
     _ = marker.stop(SIGKILL)

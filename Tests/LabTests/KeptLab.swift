@@ -16,7 +16,8 @@ struct KeptLab {
   /// Starts a daemon whose marks outlive it, but for `--clean` in the options.
   func start(_ options: String, by wrapper: String = "MARKER") throws(SystemError) -> MarkerProcess {
     try MarkerProcess(
-      "--interface near0 --pipe PIPE --no-remote-fireflies \(options.contains("--clean") ? "" : "KEEP") \(options)",
+      "--interface near0 --pipe PIPE --no-remote-fireflies \(options.contains("--clean") ? "" : "KEEP") "
+        + options.replacing("--clean", with: ""),
       in: pair.near, by: wrapper)
   }
 
@@ -36,10 +37,11 @@ struct KeptLab {
 
   /// A pipe has no answer.
   func wait(isMarked wanted: Bool) throws {
-    for _ in 0..<500 where try isMarked() != wanted { usleep(10_000) }
-    guard try isMarked() == wanted else {
-      throw SystemError("the flow is\(wanted ? " not" : "") marked", code: ETIMEDOUT)
+    for _ in 0..<500 {
+      if try isMarked() == wanted { return }
+      usleep(10_000)
     }
+    throw SystemError("the flow is\(wanted ? " not" : "") marked", code: ETIMEDOUT)
   }
 
   func clean() throws(SystemError) -> String { try pair.near.shell("\(MarkerProcess.binary) clean") }

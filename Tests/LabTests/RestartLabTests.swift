@@ -33,7 +33,15 @@ import Testing
   }
 
   private func waitUntilMarked(_ pair: VethPair, _ flow: Conversation) throws {
-    for _ in 0..<100 where try !isMarked(pair, flow) { usleep(20_000) }
+    try wait(pair, flow, isMarked: true)
+  }
+
+  /// A pipe has no answer.
+  private func wait(_ pair: VethPair, _ flow: Conversation, isMarked wanted: Bool) throws {
+    for _ in 0..<200 {
+      if try isMarked(pair, flow) == wanted { return }
+      usleep(20_000)
+    }
   }
 
   private func clean(_ pair: VethPair) throws -> String {
@@ -71,7 +79,7 @@ import Testing
     #expect(Set(frames.of(tcp.key).map(\.flowLabel)).count == 1)
 
     try marker.tell(line("end", udp.key))
-    for _ in 0..<100 where try isMarked(pair, udp) { usleep(20_000) }
+    try wait(pair, udp, isMarked: false)
     #expect(try !isMarked(pair, udp) && isMarked(pair, tcp))
     #expect(marker.stop() == 0)
     #expect(try isMarked(pair, tcp), "marks stay for the next one")
@@ -264,7 +272,7 @@ import Testing
     try waitUntilMarked(pair, flow)
     #expect(marker.stop() == 0)
     #expect(try isMarked(pair, flow))
-    for _ in 0..<200 where try isMarked(pair, flow) { usleep(50_000) }
+    try wait(pair, flow, isMarked: false)
     #expect(try !isMarked(pair, flow))
     // The next one goes on, and its marks stay.
     let next = try start(pair, "--path \(path)")
