@@ -63,6 +63,7 @@ import Testing
     #expect(settings.listen.addresses.map(\.port) == [10515])
     #expect(settings.listen.relays)
     #expect(!settings.keepsMarks, "what was not asked for stays")
+    #expect(try failure("--yes --activity 3").contains("without --experiment"))
     _ = try setup("--yes --experiment none --no-firefly-receiver")
     #expect(try written().settings.markAll == nil)
     #expect(try written().settings.collectors.isEmpty)
@@ -110,7 +111,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("--experiment nowhere", "nowhere"), ("--activity 3", "--experiment"),
+    ("--experiment nowhere", "nowhere"),
     ("--experiment atlas --interfaces eth0 --collector a,b", "has \",\" in its name"),
     ("--experiment atlas --interfaces a-very-long-interface", "1 to 15 characters"),
     ("--experiment atlas", "--interfaces"), ("--uninstall --experiment atlas", "takes no settings"),
