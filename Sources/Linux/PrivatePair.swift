@@ -23,7 +23,7 @@ public final class PrivatePair {
     var isWhole: Bool
   }
 
-  private static let service: UInt16 = 9
+  private static let service: UInt16 = 4009
   /// Bytes of a TCP transfer: several segments, and super-packets where the device takes those.
   private static let transfer = 20_000
   private static let datagrams = 5

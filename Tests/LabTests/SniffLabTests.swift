@@ -19,6 +19,7 @@ import Testing
       let folder = try shell("mktemp -d /tmp/marker-sniff-XXXXXX").filter { $0 != "\n" }
       self.folder = folder
       let options = arguments.replacing("OUT", with: "\(folder)/out.pcapng")
+      try shell("touch \(folder)/stdout \(folder)/stderr")
       let command = "exec \(MarkerProcess.binary) sniff \(options) >\(folder)/stdout 2>\(folder)/stderr"
       pid = try namespace.run { () throws(SystemError) in try startShell(command) }
       for _ in 0..<1000 {
@@ -170,9 +171,6 @@ import Testing
   /// The kernel keeps VLAN tags beside the packet; extension headers and tags of others are read.
   @Test func seesTagsAndExtensionHeaders() throws {
     let pair = try VethPair()
-    try pair.near.shell(
-      "ip link add link near0 name near0.7 type vlan id 7 && ip addr add 2001:db8:7::1/64 dev near0.7 nodad && ip link set near0.7 up && ip neigh replace 2001:db8:7::2 lladdr \(VethPair.farHardware) dev near0.7 nud permanent"
-    )
     let marker = try daemon(pair, "--interface near0 --strategy destination")
     let flow = try Conversation.udp(pair)
     try tag(flow, marker, pair)
@@ -180,8 +178,12 @@ import Testing
       "-i far0 --protocol udp --port \(flow.key.local.port) --port 7777 --no-table --count 2 -w OUT --json",
       in: pair.far)
     try flow.near.send([1, 2, 3])
+    // A tag that arrives in the frame is beside it by the time that a socket sees it.
+    let tagged =
+      PacketBuilder.ethernet(0x86dd, tags: [(0x8100, 7)])
+      + PacketBuilder.ipv6(label: 0x30038, next: 17, PacketBuilder.udp(7777, 7777))
     try pair.near.shell(
-      "python3 -c 'import socket; socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(b\"x\", (\"2001:db8:7::2\", 7777))'"
+      "python3 -c 'import socket; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind((\"near0\", 0)); s.send(bytes(\(tagged)))'"
     )
     #expect(try sniffer.end() == 0)
     #expect(try sniffer.said("stdout").contains("\"by\":\"destination\",\"experiment\":3,\"activity\":14"))

@@ -52,7 +52,7 @@ import Testing
     for (text, reason) in [
       ("0x100000", "a flow label has 20 bits"), ("hello", "experiment/activity"),
       ("alas/1", "no experiment is called"),
-      ("3/64", "activity 64 is out of range"), ("{\"a\":1}", "flow-lifecycle is missing"),
+      ("3/64", "activity 64 is out of range"), ("{\"a\":1}", "flow-lifecycle.state is missing"),
       ("", "a DSCP is a number"),
     ] {
       let refusal = #expect(throws: Decoding.Refusal.self) { try read(text) }
@@ -62,7 +62,7 @@ import Testing
   }
 
   /// The fireflies of all peers.
-  @Test(arguments: ["dcache-end.txt", "xrootd-end.txt", "flowd-go-start.json", "flowd-sample.txt"])
+  @Test(arguments: ["dcache-end.txt", "xrootd-end.txt", "dcache-start-port0.txt", "flowd-sample.txt"])
   func fireflies(name: String) throws {
     let folder =
       "/" + #filePath.split(separator: "/").dropLast(2).joined(separator: "/") + "/Fixtures/fireflies"

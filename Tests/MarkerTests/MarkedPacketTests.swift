@@ -44,7 +44,10 @@ import Testing
     // Behind Pad1s and a PadN; not the first option.
     ([0, 0, 1, 0, 0, 0], ""),
     // The label of 14/1 in three bytes: as numbers it would be experiment 448.
-    ([0x1e, 3, 0x01, 0xc0, 0x04, 0], "448/4 (or xenon/default, as flowd-go up to 2.2 wrote it)"),
+    (
+      [0x1e, 3, 0x01, 0xc0, 0x04, 0],
+      "xenon/default (as flowd-go up to 2.2 wrote it, or 448/4 as flowd-go 2.3 and later write it)"
+    ),
     ([0x1e, 3, 0x0d, 0x01, 0x43, 0], "atlas/Production Output (as flowd-go up to 2.2 wrote it)"),
     ([0x1f, 4, 0, 0x03, 0x00, 0x38], "cms/Analysis Input (as flowd-go of November 2024 wrote it)"),
     ([0x1e, 3, 0xff, 0xff, 0xff, 0], "of type 0x1e with 3 bytes, 0xffffff, which is no SciTag"),
@@ -76,7 +79,7 @@ import Testing
     var map = try CodePointMap(adding: "3/14=46,2=46,default=none")
     #expect(
       MarkNames(.embedded, map).meaning(of: 46).map(MarkNames(.embedded, map).name) == "several experiments")
-    map = try CodePointMap(.le, adding: "")
+    map = CodePointMap(.le)
     #expect(MarkNames(.embedded, map).meaning(of: 1)?.experiment == nil)
     map = try CodePointMap(adding: "3/14=46")
     #expect(

@@ -1,9 +1,9 @@
-import ArgumentParser
+package import ArgumentParser
 import Glibc
 
-@main
-struct MarkerCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
+/// The command line.
+package struct MarkerCommand: AsyncParsableCommand {
+  package static let configuration = CommandConfiguration(
     commandName: "marker",
     abstract: "Marks the packets of tagged science flows and announces the flows with fireflies.",
     discussion: """
@@ -21,8 +21,10 @@ struct MarkerCommand: AsyncParsableCommand {
     ],
     defaultSubcommand: Run.self)
 
+  package init() {}
+
   /// As the parser's own, but that the exit status says more.
-  static func main() async {
+  package static func main() async {
     do {
       var command = try await asyncParseAsRoot(nil)
       if var command = command as? any AsyncParsableCommand {

@@ -43,7 +43,7 @@ struct Daemon {
     let announcements = try BoundedQueue<Announcement>(capacity: Self.queueCapacity)
 
     let requests = try TableRequests()
-
+    let reconfigurations = try ReconfigurationBox()
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
     api = try APIServer(
       settings.api,
@@ -67,8 +67,9 @@ struct Daemon {
         inheritance: Inheritance(settings, applications, log: log), log: log)
       sockets = socketDesk?.watch
       TableWriter.follow(&desk, log: log)
-      writer = try TableWriter(
-        desk, inbox: inbox, requests: requests, announcements: announcements, manager: manager, log: log)
+      writer = TableWriter(
+        desk, inbox: inbox, requests: requests, reconfigurations, announcements: announcements,
+        manager: manager, log: log)
     } catch {
       api.close()
       throw error
@@ -159,7 +160,10 @@ struct Daemon {
   /// - Parameter others: run while the daemon does.
   func run(beside others: [any Service], log: Logger) async throws {
     // The library that waits for signals says nothing where it lacks one, and then no signal ends the daemon.
-    try EventCounter.requireSpare(Self.spareDescriptors)
+    do throws(SystemError) { try EventCounter.requireSpare(Self.spareDescriptors) } catch {
+      writer.abandon()
+      throw error
+    }
     var quiet = log
     quiet.logLevel = max(log.logLevel, .warning)
     let group = ServiceGroup(

@@ -25,6 +25,8 @@ final class TableWriter: Service {
     let memory: (any FlowMemory)?
     /// Where paths pin what outlives them.
     let pins: BPFFolder?
+    /// No earlier daemon was here.
+    let isFirst: Bool
     var batch = ChangeBatch()
     var refusals = ComplaintLimit()
     var hearsay = ComplaintLimit()
@@ -39,8 +41,10 @@ final class TableWriter: Service {
 
     init(
       table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, sockets: SocketDesk?,
-      settings: Settings, plan: Plan, memory: (any FlowMemory)? = nil, pins: BPFFolder? = nil
+      settings: Settings, plan: Plan, memory: (any FlowMemory)? = nil, pins: BPFFolder? = nil,
+      isFirst: Bool = true
     ) {
+      self.isFirst = isFirst
       self.memory = memory
       self.pins = pins
       self.sockets = sockets
@@ -50,6 +54,9 @@ final class TableWriter: Service {
       self.settings = settings
       self.plan = plan
     }
+
+    /// Whether somebody looks at what is counted.
+    func isWatched(at now: MonotonicTime) -> Bool { wantsCount || watchedUntil > now }
 
     /// Whether the next daemon is to go on with what is there.
     var leavesMarks: Bool { settings.keepsMarks && memory != nil }
@@ -91,12 +98,13 @@ final class TableWriter: Service {
 
   init(
     _ desk: consuming sending Desk, inbox: BoundedQueue<FlowEvent>, requests: TableRequests,
-    announcements: BoundedQueue<Announcement>, manager: ServiceManager? = nil, log: Logger
-  ) throws(SystemError) {
+    _ reconfigurations: ReconfigurationBox, announcements: BoundedQueue<Announcement>,
+    manager: ServiceManager? = nil, log: Logger
+  ) {
     self.requests = requests
+    self.reconfigurations = reconfigurations
     self.manager = manager
     marking = Mutex(desk.status)
-    reconfigurations = try ReconfigurationBox()
     self.desk = Mutex(desk)
     self.inbox = inbox
     self.announcements = announcements
@@ -115,6 +123,9 @@ final class TableWriter: Service {
       self.inbox.close()
     }
   }
+
+  /// The daemon cannot run after all.
+  func abandon() { desk.withLock { desk in desk.abandon() } }
 
   private func write(_ desk: inout Desk) {
     var events: ContiguousArray<FlowEvent> = []
@@ -150,13 +161,13 @@ final class TableWriter: Service {
       requests.take(into: &asked)
       if !asked.isEmpty { answer(asked, at: now, &desk) }
       takeConnections(&desk, at: now)
-      if desk.wantsCount || desk.watchedUntil > now.monotonic { nextCheck = min(nextCheck, nextWatchedCheck) }
-      desk.wantsCount = false
+      if desk.isWatched(at: now.monotonic) { nextCheck = min(nextCheck, nextWatchedCheck) }
       if now.monotonic >= nextCheck {
-        if desk.watchedUntil > now.monotonic { desk.sockets?.watch.hurry() }
+        if desk.isWatched(at: now.monotonic) { desk.sockets?.watch.hurry() }
         readUsage(&desk, at: now)
         desk.table.age(at: now, into: &desk.batch)
         if !desk.table.hasChangedRecords { remember(&desk, at: now.monotonic) }
+        desk.wantsCount = false
         nextCheck = now.monotonic.advanced(milliseconds: Self.checkPeriod(desk.settings))
         let spent = MonotonicTime.now().microseconds(since: now.monotonic)
         nextWatchedCheck = now.monotonic.advanced(
@@ -182,6 +193,10 @@ final class TableWriter: Service {
   private func finish(_ desk: inout Desk) {
     guard desk.leavesMarks else {
       for keeper in desk.keepers { keeper.finish(successors: []) }
+      // It may have been to keep them, until a reload.
+      do throws(MemoryError) { try desk.memory?.forgetAll() } catch {
+        log.warning("the records of flows stay; `marker clean` removes them", metadata: ["error": "\(error)"])
+      }
       return
     }
     remember(&desk, at: .now())

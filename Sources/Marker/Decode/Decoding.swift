@@ -28,7 +28,9 @@ struct Decoding {
     let text = text.withoutOuterSpace
     var reasons: [String] = []
     var readings: [Reading] = []
-    for candidate in Kind.allCases where kind == nil || kind == candidate {
+    // Nothing else has a brace in it.
+    let candidates = kind.map { [$0] } ?? (text.contains("{") ? [.firefly] : Kind.allCases)
+    for candidate in candidates {
       do throws(Refusal) { readings.append(try reading(text, candidate)) } catch {
         reasons.append("  as \(candidate.rawValue): \(error)")
       }

@@ -44,6 +44,23 @@ struct MarkNames {
     return known >> UInt64(tag.activity) & 1 == 1 ? .registered : .activityUnknown
   }
 
+  /// The tag of an option that can be of two forms: the one that is registered, else by the newest form.
+  func tag(of option: CarriedOption) -> SciTag? {
+    for generation in TagOption.Generation.allCases {
+      if let tag = option.tag(generation), standing(of: tag) == .registered { return tag }
+    }
+    return option.tag
+  }
+
+  /// Every way to read an option that makes sense, the likeliest first. Nearly all data of today's form could be a
+  /// label of the old one too, of a tag that nobody has.
+  func readings(of option: CarriedOption) -> [(generation: TagOption.Generation, tag: SciTag)] {
+    let all = option.readings
+    let registered = all.filter { standing(of: $0.tag) == .registered }
+    let newest = all.prefix(1).filter { standing(of: $0.tag) != .registered }
+    return registered + newest
+  }
+
   /// Nil where no tag has it by the map.
   func meaning(of codePoint: UInt8) -> CodePointMeaning? { meanings[Int(codePoint & 63)] }
 
@@ -83,7 +100,8 @@ struct ReadMarks {
   let codePoint: CodePointMeaning?
 
   init(_ packet: MarkedPacket, _ names: MarkNames) {
-    option = packet.hopByHop?.tag ?? packet.destinationOption?.tag
+    option =
+      packet.hopByHop.flatMap { names.tag(of: $0) } ?? packet.destinationOption.flatMap { names.tag(of: $0) }
     let label = packet.label.flatMap { $0.value == 0 ? nil : $0.sciTag }
     self.label = label
     labelStanding = label.map(names.standing) ?? .experimentUnknown

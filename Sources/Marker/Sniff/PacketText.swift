@@ -50,7 +50,7 @@ struct PacketText {
   }
 
   private func words(_ option: CarriedOption) -> String {
-    let readings = option.readings
+    let readings = names.readings(of: option)
     guard let first = readings.first else {
       return "of type 0x\(String(option.type, radix: 16)) with \(option.length) bytes, 0x"
         + "\(String(option.number, radix: 16)), which is no SciTag"
@@ -59,7 +59,8 @@ struct PacketText {
     guard readings.count > 1 else {
       return name + (first.generation == .numbers ? "" : " (\(first.generation.words))")
     }
-    return "\(name) (or \(names.registry.name(of: readings[1].tag)), \(readings[1].generation.words))"
+    let other = "\(names.registry.name(of: readings[1].tag)) \(readings[1].generation.words)"
+    return "\(name) (\(first.generation.words), or \(other))"
   }
 
   /// One JSON object.
@@ -95,10 +96,10 @@ struct PacketText {
     }
     for (by, option) in [("hopByHop", packet.hopByHop), ("destination", packet.destinationOption)] {
       guard let option else { continue }
-      for reading in option.readings {
+      for reading in names.readings(of: option) {
         add(by, reading.tag, [("form", JSONText.quoted(reading.generation.words))])
       }
-      if option.readings.isEmpty {
+      if names.readings(of: option).isEmpty {
         all.append(
           JSONText.object([("by", JSONText.quoted(by)), ("type", "\(option.type)"), ("invalid", "true")]))
       }

@@ -40,8 +40,7 @@ final class TopScreen {
 
   /// Shows flows until a key or a signal ends it, or the daemon does not answer.
   static func run(_ state: TopState, _ client: APIClient, interval: Double) throws(SystemError) -> End {
-    // Before any thread starts, so that all of them leave signals to this one.
-    let signals = try Descriptor("signalfd") { clinux_signalfd(Self.signals, Int32(Self.signals.count)) }
+    let signals = try Descriptor("pipe2") { clinux_signal_pipe(Self.signals, Int32(Self.signals.count)) }
     let terminal = try Terminal()
     let asker = try TopAsker(client)
     return TopScreen(state, interval: interval, signals, terminal, asker).run()

@@ -5,6 +5,8 @@ struct TopTable {
   private static let heads = ["TAG", "PROTO", "FROM", "TO", "PATH", "RATE", "RTT", "SENT", "AGE"]
   /// Numbers stand to the right.
   private static let firstNumber = 5
+  /// What narrow terminals do without: protocol, path, bytes, round-trip time.
+  private static let dispensable = [1, 4, 7, 6]
 
   private let rows: [[String]]
 
@@ -38,26 +40,35 @@ struct TopTable {
   func lines(width: Int?) -> [String] {
     let all = [Self.heads] + rows
     var widths = Self.heads.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
-    if let width {
-      var excess = widths.reduce(0, +) + 2 * (widths.count - 1) - width
-      for (column, least) in [(2, Self.leastEnd), (3, Self.leastEnd), (0, Self.leastTag)] where excess > 0 {
-        // Both ends lose the same.
-        let share = column == 2 ? (excess + 1) / 2 : excess
-        let cut = min(share, max(widths[column] - least, 0))
-        widths[column] -= cut
-        excess -= cut
-      }
-    }
+    var shown = Array(Self.heads.indices)
+    if let width { fit(&widths, &shown, width) }
     return all.map { row in
-      var line = ""
-      for (column, cell) in row.enumerated() {
-        let text = Self.shortened(cell, to: widths[column], atFront: column == 2 || column == 3)
+      var cells: [String] = []
+      for column in shown {
+        let text = Self.shortened(row[column], to: widths[column], atFront: column == 2 || column == 3)
         let space = String(repeating: " ", count: widths[column] - text.count)
-        line +=
-          (column >= Self.firstNumber ? space + text : text + space) + (column < row.count - 1 ? "  " : "")
+        cells.append(column >= Self.firstNumber ? space + text : text + space)
       }
+      var line = cells.joined(separator: "  ")
       while line.last == " " { line.removeLast() }
       return width.map { String(line.prefix($0)) } ?? line
+    }
+  }
+
+  /// Shortens ends and tags, and leaves columns out where that is not enough.
+  private func fit(_ widths: inout [Int], _ shown: inout [Int], _ width: Int) {
+    var excess = widths.reduce(0, +) + 2 * (widths.count - 1) - width
+    // Both ends lose the same, as far as they can.
+    for (column, least, share) in [
+      (2, Self.leastEnd, 2), (3, Self.leastEnd, 1), (2, Self.leastEnd, 1), (0, Self.leastTag, 1),
+    ] where excess > 0 {
+      let cut = min((excess + share - 1) / share, max(widths[column] - least, 0))
+      widths[column] -= cut
+      excess -= cut
+    }
+    for column in Self.dispensable where excess > 0 {
+      shown.removeAll { $0 == column }
+      excess -= widths[column] + 2
     }
   }
 
