@@ -40,18 +40,20 @@ final class InlineKeeper: PathKeeper {
   var period: Int32? { 1000 }
 
   func tend(_ table: borrowing FlowTable) {
-    let changes: NetworkMonitor.Changes
+    var changes = NetworkMonitor.Changes()
     do throws(SystemError) {
       changes = try monitor.changes()
     } catch {
-      changes = NetworkMonitor.Changes()
+      changes.links = true
       complain("cannot look at the network interfaces", "\(error)")
     }
     let wasOpen = inline.pair
     do throws(InlineError) {
       try inline.follow(changes)
-      let pair = try find()
       let fault = inline.fault
+      // What bridges and neighbours learn changes all the time, and no port with it.
+      guard changes.links || changes.addresses || fault != nil || wasOpen == nil else { return reportLoss() }
+      let pair = try find()
       if let fault { complain("packets are not taken over any more; it is tried again", fault) }
       guard fault != nil || pair != wasOpen else { return reportLoss() }
       try inline.open(pair)
