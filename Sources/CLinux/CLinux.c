@@ -1,10 +1,13 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
+#include <signal.h>
+#include <errno.h>
 #include <assert.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -123,3 +126,57 @@ int clinux_seccomp(const struct sock_filter *filter, unsigned short count)
 }
 
 int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+static int signal_pipe[2] = {-1, -1};
+
+static void note_signal(int number)
+{
+	int saved = errno;
+	unsigned char byte = number;
+
+	/* A pipe that is full has enough to be read. */
+	(void)!write(signal_pipe[1], &byte, 1);
+	errno = saved;
+}
+
+static int handle_signal(int number)
+{
+	struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
+
+	return sigaction(number, &action, NULL);
+}
+
+int clinux_signal_pipe(const int *signals, int count)
+{
+	if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK))
+		return -1;
+	for (int i = 0; i < count; i++)
+		if (handle_signal(signals[i]))
+			return -1;
+	return signal_pipe[0];
+}
+
+int clinux_next_signal(int fd)
+{
+	unsigned char byte;
+
+	return read(fd, &byte, 1) == 1 ? byte : 0;
+}
+
+void clinux_suspend(void)
+{
+	sigset_t set, old;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	signal(SIGTSTP, SIG_DFL);
+	pthread_sigmask(SIG_UNBLOCK, &set, &old);
+	/* To this thread: it stops here, and goes on after SIGCONT. */
+	raise(SIGTSTP);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	handle_signal(SIGTSTP);
+}
+
+// Swift's library refers to it, and glibc's newest (2.35) would be the only thing that keeps a binary built on Debian 12
+// from running on EL9, which has glibc 2.34. Squares of floats are exact in double precision.
+float hypotf(float x, float y) { return (float)sqrt((double)x * x + (double)y * y); }

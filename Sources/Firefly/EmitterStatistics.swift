@@ -16,6 +16,9 @@ extension Emitter {
       public var errors: UInt64 = 0
       /// The last thing that went wrong, ever.
       public var lastError: String?
+
+      /// None at all.
+      public static var zero: Destination { Destination() }
     }
 
     public struct CollectorStatistics: Equatable, Sendable {
@@ -36,6 +39,8 @@ extension Emitter {
       public var inexpressible: UInt64 = 0
       /// Those that are left to the fireflies that are relayed.
       public var leftToRelay: UInt64 = 0
+
+      public static var zero: Announced { Announced() }
     }
 
     public var announced: Announced

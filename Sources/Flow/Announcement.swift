@@ -16,6 +16,8 @@ public struct Announcement: Sendable {
   public var usage: Usage?
   /// What its socket had moved, of a flow that has one here.
   public var moved: SocketBytes?
+  /// What of that is in the totals already; nil where the rest is not known.
+  var movedInTotals: SocketBytes?
   /// What the kernel told of its connection.
   public var report: TCPReport?
   /// The change whose count this announcement waits for, and what was counted before it.

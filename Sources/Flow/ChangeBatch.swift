@@ -36,6 +36,8 @@ public struct ChangeBatch: Sendable {
     public var failure: PathFailure?
     /// Set by the path on `unmark`: the flow's last count.
     public var usage: Usage?
+    /// Which path that was.
+    public var counter: PathKind?
 
     public init(_ action: Action, _ key: FlowKey, _ mark: Mark, isEntered: Bool = false) {
       self.isEntered = isEntered

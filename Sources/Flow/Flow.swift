@@ -17,10 +17,14 @@ public struct Flow: Sendable {
   public internal(set) var counted: Usage?
   // The next two are small and stand where the one above leaves room: a flow has to stay small.
   private var hasMoved = false
+  /// Another process held it before: what its socket had moved by then was counted there.
+  var isInherited = false
   /// What dumps of this host's sockets said of it.
   var sighting = Sighting.untold
   /// What was counted before the mark was last taken away.
   var base: Usage?
+  /// Bytes that left in a second, as last counted; payload bytes where only its socket counts.
+  public internal(set) var rate: Float = 0
   private var lastMoved = SocketBytes(sent: 0, received: 0)
 
   /// What its socket had moved when it was last asked; nil for a flow without a socket here.
@@ -46,6 +50,9 @@ public struct Flow: Sendable {
     self.start = start
     self.lastSeen = lastSeen
   }
+
+  /// What of its socket's bytes is in the totals; nil where that is not known before the first look.
+  var movedInTotals: SocketBytes? { moved ?? (isInherited ? nil : SocketBytes(sent: 0, received: 0)) }
 
   /// All that was counted; nil until it was counted.
   public var usage: Usage? {

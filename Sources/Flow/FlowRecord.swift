@@ -41,6 +41,7 @@ extension Flow {
       origin: record.origin, mark: mark, start: record.start, lastSeen: lastSeen)
     holders = record.holders
     counted = usage
+    isInherited = true
     // A dump from before all dumps of this process: the first of them that lacks the socket tells of its end.
     if record.hasSocket { sighting = .known }
   }

@@ -66,6 +66,9 @@ public struct FlowTable: ~Copyable {
   var lately = LateEnds()
   private var random: UInt64
   public internal(set) var counters = Counters()
+  public internal(set) var totals = TagTotals()
+  /// When the paths' counters were read last, and the time before.
+  private var readings: (last: MonotonicTime, before: MonotonicTime)
   /// The networks of hosts that this one marks for: an address in them counts as local.
   public var networks: [Network] = []
 
@@ -78,6 +81,7 @@ public struct FlowTable: ~Copyable {
     self.keepsRecords = keepsRecords
     store = FlowStore(seed: seed)
     random = seed ^ 0x6a09_e667_f3bc_c908
+    readings = (MonotonicTime(nanoseconds: 0), MonotonicTime(nanoseconds: 0))
   }
 
   public var count: Int { store.count }
@@ -147,13 +151,26 @@ public struct FlowTable: ~Copyable {
     }
   }
 
+  /// The counters of the paths are read now: rates are reckoned from one reading to the next.
+  public mutating func beginReading(at now: MonotonicTime) { readings = (now, readings.last) }
+
   /// Notes what a path has counted for a flow; a count that moved is a sign of life.
   ///
   /// - Returns: whether there is such a flow.
   @discardableResult
-  public mutating func note(_ usage: Usage, of key: FlowKey, at now: Moment) -> Bool {
+  public mutating func note(
+    _ usage: Usage, of key: FlowKey, at now: Moment, by path: PathKind = .tc
+  ) -> Bool {
     guard let position = store.position(of: key) else { return false }
-    if store[position].counted?.packets ?? 0 != usage.packets { store[position].lastSeen = now.monotonic }
+    // What another process counted and did not tell is not ours to add.
+    let isKnown = !(store[position].isInherited && store[position].usage == nil)
+    let before = isKnown ? store[position].counted : usage
+    totals.add(usage, since: before, by: path, store[position].tag, isIPv4: key.isIPv4)
+    let age = now.wall.microseconds - store[position].start.microseconds
+    let time = min(readings.last.microseconds(since: readings.before), max(age, 1))
+    let old = before?.bytes ?? 0
+    store[position].rate = time > 0 && usage.bytes > old ? Float(usage.bytes - old) * 1e6 / Float(time) : 0
+    if before?.packets ?? 0 != usage.packets { store[position].lastSeen = now.monotonic }
     store[position].counted = usage
     return true
   }
@@ -243,10 +260,29 @@ public struct FlowTable: ~Copyable {
       if change.failure != nil, change.action != .unmark { store[position].mark = nil }
       guard change.action == .unmark else { continue }
       if let usage = change.usage {
+        totals.add(
+          usage, since: store[position].counted, by: change.counter ?? .tc, store[position].tag,
+          isIPv4: change.key.isIPv4)
         store[position].counted = usage
         store[position].base = store[position].usage
       }
       store[position].counted = nil
+    }
+    for announcement in batch.announcements where announcement.state == .end { settle(announcement, batch) }
+  }
+
+  /// Adds what was counted last of a flow that has ended.
+  private mutating func settle(_ end: Announcement, _ batch: borrowing ChangeBatch) {
+    let isIPv4 = end.key.isIPv4
+    if let place = end.change, let last = batch.changes[Int(place)].usage {
+      let change = batch.changes[Int(place)]
+      let known = end.usage.map { usage in
+        Usage(packets: usage.packets - (end.base?.packets ?? 0), bytes: usage.bytes - (end.base?.bytes ?? 0))
+      }
+      totals.add(last, since: known, by: change.counter ?? .tc, end.tag, isIPv4: isIPv4)
+    }
+    if let moved = end.moved, let known = end.movedInTotals {
+      totals.add(moved, since: known, end.tag, isIPv4: isIPv4)
     }
   }
 
@@ -261,6 +297,10 @@ public struct FlowTable: ~Copyable {
     // A rule found it by its socket.
     if event.origin.isRule { flow.sighting = .known }
     store.insert(flow)
+    totals.withRow(event.tag, isIPv4: key.isIPv4) { row in
+      row.flows += 1
+      row.started += 1
+    }
     touch(key)
     if let mark {
       batch.changes.append(ChangeBatch.Change(.mark, key, mark, isEntered: event.entered != nil))
@@ -286,6 +326,8 @@ public struct FlowTable: ~Copyable {
     let old = store[position]
     guard event.tag != old.tag || old.mark == nil else { return }
     let mark = mark(for: event.tag, old.key, counts: event.tag != old.tag)
+    totals.withRow(old.tag, isIPv4: old.key.isIPv4) { $0.flows -= 1 }
+    totals.withRow(event.tag, isIPv4: old.key.isIPv4) { $0.flows += 1 }
     store[position].tag = event.tag
     store[position].mark = mark
     touch(old.key)
@@ -307,6 +349,10 @@ public struct FlowTable: ~Copyable {
   ) {
     let flow = store[position]
     store.remove(at: position)
+    totals.withRow(flow.tag, isIPv4: flow.key.isIPv4) { row in
+      row.flows -= 1
+      row.ended += 1
+    }
     touch(flow.key)
     var change: Int32?
     if let mark = flow.mark {
@@ -317,6 +363,7 @@ public struct FlowTable: ~Copyable {
       .end, flow.key, flow.orientation, flow.tag, from: flow.origin, application: flow.application,
       start: flow.start, end: max(flow.start, time), usage: flow.usage, change: change, base: flow.base)
     announcement.moved = flow.moved
+    announcement.movedInTotals = flow.movedInTotals
     announcement.mayHaveSocket = flow.mayHaveSocket
     batch.announcements.append(announcement)
   }

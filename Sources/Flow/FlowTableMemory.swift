@@ -10,6 +10,7 @@ extension FlowTable {
     guard store.count < limits.maxFlows, store.position(of: record.key) == nil else { return false }
     let mark = mark(for: record.tag, record.key, entropy: record.label?.value)
     store.insert(Flow(record, mark: mark, counted: usage, lastSeen: lastSeen))
+    totals.withRow(record.tag, isIPv4: record.key.isIPv4) { $0.flows += 1 }
     return true
   }
 
@@ -25,8 +26,12 @@ extension FlowTable {
         memory.drop(key)
       }
     }
-    touched.removeAll(keepingCapacity: true)
+    // What a burst took is given back: memory is in proportion to the flows.
+    touched.removeAll(keepingCapacity: touched.count <= Self.usualBurst)
   }
+
+  /// Changes between two calls of `remember` that no new memory is needed for.
+  private static let usualBurst = 4096
 
   /// Has all records handed over with the next call of `remember`.
   public mutating func touchAll() {

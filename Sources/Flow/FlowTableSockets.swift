@@ -15,6 +15,13 @@ extension FlowTable {
       if !store[position].sighting.isSeen { touch(key) }
       store[position].sighting = .seen(in: dump)
     }
+    if store[position].counted == nil, let bytes {
+      let before = store[position].moved?.sent ?? 0
+      let age = now.wall.microseconds - store[position].start.microseconds
+      let time = min(
+        lastDumps[key.transport].map { now.monotonic.microseconds(since: $0.monotonic) } ?? .max, max(age, 1))
+      store[position].rate = bytes.sent > before ? Float(bytes.sent - before) * 1e6 / Float(max(time, 1)) : 0
+    }
     note(bytes, at: position, now)
   }
 
@@ -31,10 +38,18 @@ extension FlowTable {
     note(bytes, at: position, now)
   }
 
+  private mutating func setMoved(_ bytes: SocketBytes, at position: Int) {
+    let flow = store[position]
+    if let known = flow.movedInTotals {
+      totals.add(bytes, since: known, flow.tag, isIPv4: flow.key.isIPv4)
+    }
+    store[position].moved = bytes
+  }
+
   private mutating func note(_ bytes: SocketBytes?, at position: Int, _ now: Moment) {
     guard let bytes else { return }
     if let moved = store[position].moved, moved != bytes { store[position].lastSeen = now.monotonic }
-    store[position].moved = bytes
+    setMoved(bytes, at: position)
   }
 
   /// Takes note that a dump of a transport's sockets is complete: hands out the flows whose socket an earlier dump had and this one has not.
@@ -81,7 +96,7 @@ extension FlowTable {
     into batch: inout ChangeBatch
   ) -> Bool {
     guard let position = store.position(of: key) else { return false }
-    if let bytes { store[position].moved = bytes }
+    if let bytes { setMoved(bytes, at: position) }
     // What is known now is the last that will be.
     store[position].sighting = .none
     end(position, at: time, into: &batch)

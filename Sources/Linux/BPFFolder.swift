@@ -12,9 +12,9 @@ public struct BPFFolder: Sendable {
   public let path: String
   /// The version of what is kept in it.
   public let version: Int
-  private let mountPoint: String
   private let namespace: UInt64
-  private var root: String { "\(mountPoint)/marker" }
+  /// The folder of all versions.
+  private let root: String
   /// The folder of all namespaces of this version.
   private var parent: String { "\(root)/v\(version)" }
 
@@ -23,7 +23,7 @@ public struct BPFFolder: Sendable {
   /// - Parameter version: another one than the current is for tests.
   /// - Throws: where there is no BPF file system to be had, or it cannot be written to.
   public init(version: Int = currentVersion) throws(SystemError) {
-    self.init(try Self.mounted(), try NetworkNamespaceID.own(), version)
+    self.init(Self.root(in: try Self.mounted()), try NetworkNamespaceID.own(), version)
     var attempts = 10
     while true {
       do throws(SystemError) {
@@ -47,22 +47,22 @@ public struct BPFFolder: Sendable {
 
   /// The folder, where it or that of another version is there; nothing is made or mounted.
   public static func existing() throws(SystemError) -> BPFFolder? {
-    guard let mount = mountPoint(among: try Mount.all(ofType: "bpf")) else { return nil }
-    let folder = BPFFolder(mount, try NetworkNamespaceID.own(), currentVersion)
+    guard let mount = usual(among: try Mount.all(ofType: "bpf")) else { return nil }
+    let folder = BPFFolder(root(in: mount), try NetworkNamespaceID.own(), currentVersion)
     return access(folder.path, F_OK) == 0 || !folder.otherVersions.isEmpty ? folder : nil
   }
 
-  private init(_ mount: String, _ namespace: UInt64, _ version: Int) {
-    mountPoint = mount
+  private init(_ root: String, _ namespace: UInt64, _ version: Int) {
+    self.root = root
     self.namespace = namespace
     self.version = version
-    path = "\(mount)/marker/v\(version)/net-\(namespace)"
+    path = "\(root)/v\(version)/net-\(namespace)"
   }
 
   /// The same namespace's folders of other versions, oldest first.
   public var otherVersions: [BPFFolder] {
     let versions = Self.names(in: root).compactMap { name in name.first == "v" ? Int(name.dropFirst()) : nil }
-    return versions.sorted().filter { $0 != version }.map { BPFFolder(mountPoint, namespace, $0) }
+    return versions.sorted().filter { $0 != version }.map { BPFFolder(root, namespace, $0) }
       .filter { access($0.path, F_OK) == 0 }
   }
 
@@ -112,19 +112,26 @@ public struct BPFFolder: Sendable {
     return names
   }
 
-  /// Which of several file systems: the usual place, wherever else one was mounted since, so that the next daemon looks
-  /// where this one did.
-  static func mountPoint(among mounts: [Mount]) -> String? {
-    let usual = mounts.last { $0.point == BPFFileSystem.usualPoint }
-    return (usual ?? mounts.first)?.point
+  /// What of the file system is marker's.
+  private static let ownRoot = "/marker"
+
+  private static func root(in mount: Mount) -> String {
+    mount.root == ownRoot ? mount.point : "\(mount.point)\(ownRoot)"
   }
 
-  private static func mounted() throws(SystemError) -> String {
-    if let point = mountPoint(among: try Mount.all(ofType: "bpf")) { return point }
+  /// Which of several mounts. A service that may not look into /sys/fs/bpf has its own part of it mounted elsewhere
+  /// (BindPaths= of its unit). Else the usual place, wherever else one was mounted since, so that the next daemon looks
+  /// where this one did.
+  static func usual(among mounts: [Mount]) -> Mount? {
+    mounts.last { $0.root == ownRoot } ?? mounts.last { $0.point == BPFFileSystem.usualPoint } ?? mounts.first
+  }
+
+  private static func mounted() throws(SystemError) -> Mount {
+    if let mount = usual(among: try Mount.all(ofType: "bpf")) { return mount }
     let point = BPFFileSystem.usualPoint
     // mount -t bpf bpf /sys/fs/bpf
     try system("mount -t bpf bpf", point) { mount("bpf", point, "bpf", 0, "mode=0700") }
-    return point
+    return Mount(root: "/", point: point, type: "bpf")
   }
 }
 

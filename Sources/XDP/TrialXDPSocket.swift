@@ -1,6 +1,8 @@
-// CBPF: of the several copies of <bits/socket_type.h> the one that Swift takes may be in its module.
+// CBPF, CXDP: of the several copies of <bits/socket_type.h> and <linux/if_xdp.h>, theirs may be the ones
+// that Swift takes.
 internal import CBPF
 internal import CLinux
+internal import CXDP
 internal import Glibc
 internal import Linux
 internal import Synchronization

@@ -48,7 +48,7 @@ public final class MarkerProcess: Sendable {
     let command = "exec \(wrapper.replacing("MARKER", with: daemon)) 2>\(folder)/log"
     pid = try namespace.run { () throws(SystemError) in try startShell(command) }
     for _ in 0..<1000 {
-      if log.contains("] ready") { return }
+      if log.contains("msg=ready") { return }
       var status: Int32 = 0
       guard waitpid(pid, &status, WNOHANG) == 0 else {
         hasEnded.withLock { $0 = true }

@@ -126,7 +126,8 @@ private struct Ear {
     #expect(try ear.fireflies().count == 1)
     #expect(try labels(pair, flow) == [0x30038])
     #expect(
-      marker.waitForLog("column 7: expected a protocol: tcp, udp or sctp, in \"start tpc ::1 1 ::2 2 3 14\""))
+      marker.waitForLog(
+        "column 7: expected a protocol: tcp, udp or sctp, in \\\"start tpc ::1 1 ::2 2 3 14\\\""))
     #expect(marker.waitForLog("a line shorter than 4096 bytes"))
     #expect(marker.waitForLog("196664 is the flow label of cms/Analysis Input (206)"))
     // A line without its newline counts once its writer has gone.

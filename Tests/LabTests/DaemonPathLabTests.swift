@@ -75,7 +75,7 @@ import Testing
       "--strategy dscp --path \(path) --dscp-map 'cms/Analysis Input=33' --dscp-overwrite", pair)
     let ours = try Conversation.tcp(pair, ipv4: true)
     try tell(marker, "start", ours, "3 14")
-    #expect(marker.waitForLog("] ready"))
+    #expect(marker.waitForLog("msg=ready"))
     usleep(100_000)
     let capture = try Capture("far0", in: pair.far)
     try ours.transfer(2_000_000)

@@ -70,6 +70,8 @@ func configuration(_ text: String) throws -> Configuration {
         graceTime: 7m
       log:
         level: debug
+        format: json
+      metrics: {listen: ["[::1]:9464"], allow: [192.0.2.0/24], flows: 9}
       """
     var map = CodePointMap(.le)
     map.experiments[2] = CodePoint(11).map { .codePoint($0) }
@@ -96,7 +98,10 @@ func configuration(_ text: String) throws -> Configuration {
       api: APISettings(
         listen: [.tcp(Endpoint(Address(high: 0x2001_0db8_0000_0000, low: 1), 7777)), .unix("/run/api")],
         allow: [try Network(text: "192.0.2.0/24")], tokenFile: "/etc/marker/token",
-        rate: 70),
+        rate: 70,
+        metrics: MetricsSettings(
+          listen: [Endpoint(try #require(Address("::1")), 9464)], allow: [try Network(text: "192.0.2.0/24")],
+          flows: 9)),
       listen: Listening(
         addresses: try [("127.0.0.1", 999), ("::", 10515), ("192.0.2.1", 10514), ("2001:db8::1", 10514)].map {
           Endpoint(try #require(Address($0)), $1)
@@ -116,7 +121,7 @@ func configuration(_ text: String) throws -> Configuration {
       endsWithSocket: false,
       limits: FlowTable.Limits(maxFlows: 5000, idleTimeout: 90_000_000), keepsMarks: false,
       graceTime: 420_000_000,
-      logLevel: .debug)
+      logLevel: .debug, logFormat: .json)
     let read = try configuration(text)
     #expect(read.settings == want)
     #expect(read.origin(of: "dscp.map") == .file(line: 12) && read.originText(of: "dscp.map") == "x.yaml:12")
@@ -296,7 +301,7 @@ func configuration(_ text: String) throws -> Configuration {
     ),
     (
       "- eth0",
-      "1:1: expected lines of the form key: value (interfaces, discover, inline, strategy, path, markAll, markAllExcept, label, dscp, tc, pipes, api, listen, rules, sockets, fireflies, publicAddresses, stun, flows, restart, log), not a list"
+      "1:1: expected lines of the form key: value (interfaces, discover, inline, strategy, path, markAll, markAllExcept, label, dscp, tc, pipes, api, metrics, listen, rules, sockets, fireflies, publicAddresses, stun, flows, restart, log), not a list"
     ),
     ("plugins:\n  namedpipe: {}", "2:3: unknown key \"namedpipe\" in plugins; did you mean \"namedPipe\"?"),
     (

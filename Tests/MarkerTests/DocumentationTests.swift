@@ -20,6 +20,18 @@ import Testing
     #expect(rows == Setting.all.map(row), "should be:\n\(Setting.all.map(row).joined(separator: "\n"))")
   }
 
+  @Test func everyMetricIsInTheTable() throws {
+    let text = try shell("cat \(docs)/monitoring.md")
+    let rows = text.split(separator: "\n").filter {
+      $0.hasPrefix("| `marker_") || $0.hasPrefix("| `process_")
+    }
+    let wanted = Metric.all.map { metric in
+      let labels = metric.labels.isEmpty ? "" : metric.labels.map { "`\($0)`" }.joined(separator: ", ")
+      return "| `\(metric.sampleName)` | \(metric.kind.rawValue) | \(labels) | \(metric.help) |"
+    }
+    #expect(rows.map(String.init) == wanted, "should be:\n\(wanted.joined(separator: "\n"))")
+  }
+
   /// The examples of the documentation are configurations.
   @Test(arguments: ["configuration.md", "dscp.md", "fireflies.md"]) func examples(name: String) throws {
     let parts = try shell("cat \(docs)/\(name)").split(

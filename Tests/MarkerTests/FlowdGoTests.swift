@@ -105,9 +105,9 @@ import Testing
               remotePorts: [try #require(PortRange(3, 4))], transports: [.tcp])
           ], sockets: SocketSettings(group: .folder("/c")),
           pipes: ["/run/np"],
-          api: APISettings(listen: [
-            .tcp(Endpoint(Address(ipv4: 0x7f00_0001), 7777)), .unix("/run/marker/api.sock"),
-          ]),
+          api: APISettings(
+            listen: [.tcp(Endpoint(Address(ipv4: 0x7f00_0001), 7777)), .unix("/run/marker/api.sock")],
+            metrics: MetricsSettings(listen: [Endpoint(Address(ipv4: 0x7f00_0001), 8080)])),
           listen: Listening(addresses: [Endpoint(.unspecified, 10514)], relays: true),
           collectors: [try Collector(host: "a.example.org"), try Collector(host: "2001:db8::9")],
           remotePort: 10515, ongoingPeriod: nil,

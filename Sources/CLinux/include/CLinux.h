@@ -65,4 +65,12 @@ int clinux_capabilities(uint64_t *effective);
 /// Every further system call of this thread and its children goes through the filter (seccomp(2)).
 int clinux_seccomp(const struct sock_filter *filter, unsigned short count);
 int clinux_set_thread_name(const char *name);
+/// Has these signals, on whichever thread they arrive, written to a pipe in place of what they would do, and gives the
+/// pipe's end to read from. Once a process: a thread's mask would not do, because Swift's runtime starts threads before
+/// any code of ours.
+int clinux_signal_pipe(const int *signals, int count);
+/// The next signal of the pipe; 0 where there is none now.
+int clinux_next_signal(int fd);
+/// Stops this process as its terminal's stop character does (SIGTSTP). Returns once it goes on.
+void clinux_suspend(void);
 #endif

@@ -29,6 +29,12 @@ struct APIAccess: Sendable {
   let token: String?
   let rates: APIRates
 
+  init(networks: [Network], token: String?, rates: APIRates) {
+    self.networks = networks
+    self.token = token
+    self.rates = rates
+  }
+
   /// The answer to a client that may not, or not now; nil for one that may.
   func refusal(of client: Client, _ head: HTTPRequestHead) -> APIResponse? {
     // Guesses at the token count too.
@@ -39,7 +45,8 @@ struct APIAccess: Sendable {
     case .remote, .unknown: break
     }
     guard let token else {
-      return .error(.forbidden, "this address is in none of the networks of api.allow")
+      return .error(
+        .forbidden, "this address is in none of the networks of api.allow, or of metrics.allow for metrics")
     }
     let given = head.headers.first(name: "authorization") ?? ""
     guard Self.isSame(given, "Bearer \(token)") else {

@@ -59,7 +59,8 @@ final class APIHandler: ChannelInboundHandler {
 
   private func finish(_ context: ChannelHandlerContext) {
     guard !isRefused, let head else { return }
-    let request = APIRequest(head.method, head.uri, body ?? ByteBuffer())
+    let request = APIRequest(
+      head.method, head.uri, body ?? ByteBuffer(), accept: head.headers["accept"].joined(separator: ","))
     body = nil
     let loop = context.eventLoop
     let bound = NIOLoopBound((self, context), eventLoop: loop)
@@ -74,9 +75,10 @@ final class APIHandler: ChannelInboundHandler {
   }
 
   private func write(_ response: APIResponse, _ keepsAlive: Bool, _ context: ChannelHandlerContext) {
+    routes.vitals.requests.note(status: response.status.code)
     guard context.channel.isActive else { return }
     var head = HTTPResponseHead(version: .http1_1, status: response.status)
-    head.headers.add(name: "Content-Type", value: "application/json")
+    head.headers.add(name: "Content-Type", value: response.contentType)
     head.headers.add(name: "Content-Length", value: "\(response.body.utf8.count)")
     if !keepsAlive { head.headers.add(name: "Connection", value: "close") }
     for (name, value) in response.headers { head.headers.add(name: name, value: value) }

@@ -9,9 +9,12 @@ struct APIRequest: Sendable {
   /// Of the query, each name once, percent-decoded.
   let query: [String: String]
   let body: ByteBuffer
+  /// What the client would like to have, of `Accept`; empty where it does not say.
+  let accept: String
 
-  init(_ method: HTTPMethod, _ uri: String, _ body: ByteBuffer) {
+  init(_ method: HTTPMethod, _ uri: String, _ body: ByteBuffer, accept: String = "") {
     self.method = method
+    self.accept = accept
     self.body = body
     let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
     path = PercentEncoding.decode(parts[0])
@@ -54,9 +57,14 @@ enum PercentEncoding {
 struct APIResponse: Sendable {
   var status: HTTPResponseStatus
   var body: String
+  var contentType = "application/json"
   var headers: [(String, String)] = []
 
-  init(_ status: HTTPResponseStatus, _ body: String, headers: [(String, String)] = []) {
+  init(
+    _ status: HTTPResponseStatus, _ body: String, type contentType: String = "application/json",
+    headers: [(String, String)] = []
+  ) {
+    self.contentType = contentType
     self.status = status
     self.body = body
     self.headers = headers

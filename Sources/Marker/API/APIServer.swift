@@ -18,9 +18,22 @@ final class APIServer: Service {
   private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
   private let routes: APIRoutes
   private let listeners = Mutex<[APIAddress: any Channel]>([:])
-  private let access: Mutex<APIAccess>
+  private let access: Mutex<Doors>
   private let connections = Atomic<Int>(0)
   private let log: Logger
+
+  /// Who may at which addresses.
+  private struct Doors {
+    let access: APIAccess
+    let metrics: APIAccess
+    let metricsAddresses: [APIAddress]
+
+    init(_ access: APIAccess, _ settings: APISettings) {
+      self.access = access
+      metrics = access.forMetrics(settings)
+      metricsAddresses = settings.metricsAddresses
+    }
+  }
 
   /// Opens the addresses.
   ///
@@ -28,7 +41,7 @@ final class APIServer: Service {
   init(_ settings: APISettings, _ routes: APIRoutes, log: Logger) throws {
     self.routes = routes
     self.log = log
-    access = Mutex(try APIAccess(settings))
+    access = Mutex(Doors(try APIAccess(settings), settings))
     let opened = try open(settings)
     use(settings, opened, try APIAccess(settings))
   }
@@ -36,10 +49,11 @@ final class APIServer: Service {
   /// Opens those of the addresses that are not served yet.
   func open(_ settings: APISettings) throws -> [APIAddress: any Channel] {
     var opened: [APIAddress: any Channel] = [:]
-    for address in settings.addresses where listeners.withLock({ $0[address] == nil }) {
+    let all = settings.addresses + settings.metricsAddresses
+    for address in all where listeners.withLock({ $0[address] == nil }) && opened[address] == nil {
       do throws(APIError) { opened[address] = try bind(address) } catch {
         // Nobody asked for it: marking is what matters.
-        guard settings.listen != nil else {
+        guard settings.listen != nil || settings.metricsAddresses.contains(address) else {
           log.warning("\(error)")
           continue
         }
@@ -52,15 +66,17 @@ final class APIServer: Service {
 
   /// Serves these addresses from now on, and no others.
   func use(_ settings: APISettings, _ opened: [APIAddress: any Channel], _ access: APIAccess) {
-    self.access.withLock { $0 = access }
+    self.access.withLock { $0 = Doors(access, settings) }
+    let wanted = settings.addresses + settings.metricsAddresses
     let gone = listeners.withLock { listeners in
-      let gone = listeners.filter { !settings.addresses.contains($0.key) }
-      listeners = listeners.filter { settings.addresses.contains($0.key) }.merging(opened) { $1 }
+      let gone = listeners.filter { !wanted.contains($0.key) }
+      listeners = listeners.filter { wanted.contains($0.key) }.merging(opened) { $1 }
       return gone
     }
     for (address, channel) in gone { close(address, channel) }
     for address in opened.keys.sorted(by: { $0.description < $1.description }) {
-      log.info("serving the API", metadata: ["address": "\(address)"])
+      let isMetrics = settings.metricsAddresses.contains(address)
+      log.info(isMetrics ? "serving metrics" : "serving the API", metadata: ["address": "\(address)"])
     }
   }
 
@@ -72,6 +88,7 @@ final class APIServer: Service {
   func run() async throws {
     try await gracefulShutdown()
     close()
+    routes.worker.stop()
     try await group.shutdownGracefully()
   }
 
@@ -94,7 +111,7 @@ final class APIServer: Service {
       .serverChannelOption(.backlog, value: 256)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelInitializer { [self] channel in
-        channel.eventLoop.makeCompletedFuture { try self.accept(channel) }
+        channel.eventLoop.makeCompletedFuture { try self.accept(channel, at: address) }
       }
       .childChannelOption(.maxMessagesPerRead, value: 16)
     do {
@@ -113,7 +130,7 @@ final class APIServer: Service {
     }
   }
 
-  private func accept(_ channel: any Channel) throws {
+  private func accept(_ channel: any Channel, at address: APIAddress) throws {
     guard connections.add(1, ordering: .relaxed).newValue <= Self.connectionLimit else {
       connections.subtract(1, ordering: .relaxed)
       throw ChannelError.operationUnsupported
@@ -123,7 +140,12 @@ final class APIServer: Service {
     let pipeline = channel.pipeline.syncOperations
     try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
     try pipeline.addHandler(IdleStateHandler(allTimeout: .seconds(Self.patience)))
-    try pipeline.addHandler(APIHandler(routes, access.withLock { $0 }, client))
+    var routes = routes
+    let access = access.withLock { doors in
+      routes.servesMetricsOnly = doors.metricsAddresses.contains(address)
+      return routes.servesMetricsOnly ? doors.metrics : doors.access
+    }
+    try pipeline.addHandler(APIHandler(routes, access, client))
   }
 }
 

@@ -5,21 +5,23 @@ import Flow
 struct FlowJSON {
   let applications: ApplicationNames
 
-  func text(_ flow: Flow) -> String {
+  /// - Parameter more: further fields.
+  func text(_ flow: Flow, _ more: [(String, String)] = []) -> String {
     let announced = AnnouncedFlow(flow.key, flow.orientation)
     let usage = flow.usage
-    return JSONText.object([
-      ("id", JSONText.quoted(FlowIdentity.text(announced))),
-      ("protocol", JSONText.quoted(flow.key.transport.name)),
-      ("source", Self.text(announced.source)), ("destination", Self.text(announced.destination)),
-      ("local", flow.orientation == .outbound ? "\"source\"" : "\"destination\""),
-      ("experiment", "\(flow.tag.experiment)"), ("activity", "\(flow.tag.activity)"),
-      ("name", JSONText.quoted(Registry.embedded.name(of: flow.tag))),
-      ("application", JSONText.quoted(applications.name(of: flow.application))),
-      ("origin", JSONText.quoted(flow.origin.word)), ("start", JSONText.quoted(Timestamp.text(flow.start))),
-      ("mark", flow.mark.map(Self.text) ?? "null"), ("packets", usage.map { "\($0.packets)" } ?? "null"),
-      ("bytes", usage.map { "\($0.bytes)" } ?? "null"),
-    ])
+    return JSONText.object(
+      [
+        ("id", JSONText.quoted(FlowIdentity.text(announced))),
+        ("protocol", JSONText.quoted(flow.key.transport.name)),
+        ("source", Self.text(announced.source)), ("destination", Self.text(announced.destination)),
+        ("local", flow.orientation == .outbound ? "\"source\"" : "\"destination\""),
+        ("experiment", "\(flow.tag.experiment)"), ("activity", "\(flow.tag.activity)"),
+        ("name", JSONText.quoted(Registry.embedded.name(of: flow.tag))),
+        ("application", JSONText.quoted(applications.name(of: flow.application))),
+        ("origin", JSONText.quoted(flow.origin.word)), ("start", JSONText.quoted(Timestamp.text(flow.start))),
+        ("mark", flow.mark.map(Self.text) ?? "null"), ("packets", usage.map { "\($0.packets)" } ?? "null"),
+        ("bytes", usage.map { "\($0.bytes)" } ?? "null"),
+      ] + more)
   }
 
   private static func text(_ end: Endpoint) -> String {
@@ -33,6 +35,7 @@ struct FlowJSON {
       fields.append(("entropy", JSONText.quoted(stamp.entropy.rawValue)))
     }
     if let stamp = mark.codePoint { fields.append(("dscp", "\(stamp.codePoint.value)")) }
+    if let stamp = mark.headers { fields.append(("headers", JSONText.quoted(stamp.headers.rawValue))) }
     return JSONText.object(fields)
   }
 }

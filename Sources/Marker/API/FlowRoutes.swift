@@ -62,7 +62,7 @@ extension APIRoutes {
           APIResponse(
             .ok,
             JSONText.object([
-              ("flows", JSONText.list(page.flows.map(json.text))), ("total", "\(page.total)"),
+              ("flows", JSONText.list(page.flows.map { json.text($0) })), ("total", "\(page.total)"),
               ("next", page.next.map { "\($0)" } ?? "null"),
             ])))
       })
@@ -86,7 +86,7 @@ extension APIRoutes {
     if !isTaken { respond(.busy) }
   }
 
-  private static func number(
+  static func number(
     _ request: APIRequest, _ name: String, _ range: ClosedRange<Int>
   ) throws(JSONProblem) -> Int? {
     guard let text = request.query[name] else { return nil }

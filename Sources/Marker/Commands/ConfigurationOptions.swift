@@ -78,6 +78,12 @@ struct ConfigurationOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "Serve metrics for Prometheus at this address and port, too. Repeat for several.", valueName: "address"),
+    transform: { try ValueType<Endpoint>.tcpAddress.argument($0) })
+  var metrics: [Endpoint] = []
+
+  @Option(
+    help: ArgumentHelp(
       "Listen for fireflies of others at this UDP address and mark the flows of this host that they tell of. "
         + "The port is 10514 if not given. Repeat for several.",
       valueName: "address:port"),
@@ -157,6 +163,9 @@ struct ConfigurationOptions: ParsableArguments {
   @Option(help: "How much to log.")
   var logLevel: LogLevel?
 
+  @Option(help: "How to write the log: `keyValue`, key=value pairs, which is the default, or `json`.")
+  var logFormat: LogFormat?
+
   /// Reads the file and lays the options over it.
   ///
   /// - Throws: `ConfigurationError` where the file is wrong, `PlanError` where what it asks for cannot be.
@@ -199,6 +208,7 @@ struct ConfigurationOptions: ParsableArguments {
     set("sockets.cgroup", \.sockets.group, cgroup)
     set("pipes", \.pipes, pipe.isEmpty ? nil : pipe)
     set("api.listen", \.api.listen, api.isEmpty ? nil : .some(api.compactMap(\.self)))
+    set("metrics.listen", \.api.metrics.listen, metrics.isEmpty ? nil : metrics)
     set("listen.fireflies", \.listen.addresses, listen.isEmpty ? nil : listen)
     set("listen.from", \.listen.senders, listenFrom.isEmpty ? nil : listenFrom)
     set("listen.relay", \.listen.relays, relay ? true : nil)
@@ -209,6 +219,7 @@ struct ConfigurationOptions: ParsableArguments {
     set("flows.idleTimeout", \.limits.idleTimeout, idleTimeout)
     set("restart.keep", \.keepsMarks, clean ? false : nil)
     set("log.level", \.logLevel, logLevel?.level)
+    set("log.format", \.logFormat, logFormat)
   }
 }
 
@@ -225,6 +236,8 @@ struct FireflyPeriod: Sendable {
   /// Microseconds.
   let period: Int64?
 }
+
+extension LogFormat: ExpressibleByArgument {}
 
 /// swift-log's levels, by their names.
 enum LogLevel: String, ExpressibleByArgument, CaseIterable {

@@ -29,16 +29,18 @@ struct Run: AsyncParsableCommand {
       try Self.requireInterfaces(configuration.settings.interfaces)
     }
     let level = LogThreshold(configuration.settings.logLevel)
-    LoggingSystem.bootstrap { label in
-      ThresholdLogHandler(StreamLogHandler.standardError(label: label), level)
-    }
+    let output = LogOutput(configuration.settings.logFormat)
+    LoggingSystem.bootstrap { _ in ThresholdLogHandler(OutputLogHandler(output), level) }
     let log = Logger(label: "marker")
     if let file = configuration.file { log.info("configured", metadata: ["file": "\(file)"]) }
     for warning in configuration.warnings { log.warning("\(configuration.text(of: warning))") }
 
-    let daemon = try Daemon(configuration.settings, log: log)
-    let reloader = Reloader(configuration, daemon, level, log: log) { try options.configuration() }
-    try await daemon.run(beside: [reloader], log: log)
+    let manager = ServiceManager.current(log: log)
+    let daemon = try Daemon(configuration.settings, manager: manager, log: log, output: output)
+    let reloader = Reloader(configuration, daemon, level, output, manager: manager, log: log) {
+      try options.configuration()
+    }
+    try await daemon.run(beside: [reloader, LogTail(output: output)], log: log)
   }
 
   /// Somebody is there to mend a mistake, unlike when a host starts and its interfaces come late.

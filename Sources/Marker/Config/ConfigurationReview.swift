@@ -26,6 +26,12 @@ extension Configuration {
       }
       throw APIError(address: "api.listen", reason: reason)
     }
+    if let address = settings.api.strayMetricsAddress {
+      throw mistake(
+        "metrics.listen",
+        "\(address) is reached from elsewhere: name who may, metrics.allow: [192.0.2.0/24], or a token, "
+          + "api.tokenFile: /etc/marker/token")
+    }
     reviewListening()
     reviewRules()
     reviewFireflies()

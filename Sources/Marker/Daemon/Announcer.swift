@@ -9,6 +9,8 @@ import Synchronization
 final class Announcer: Service {
   private let announcements: BoundedQueue<Announcement>
   private let emitter: Mutex<Emitter>
+  /// What earlier emitters have sent.
+  private let past = Mutex(FireflyTotals())
   private let log: Logger
 
   init(_ announcements: BoundedQueue<Announcement>, emitter: Emitter, log: Logger) {
@@ -24,7 +26,16 @@ final class Announcer: Service {
       defer { emitter = new }
       return emitter
     }
-    tell(old.statistics)
+    let last = old.statistics
+    past.withLock { $0.add(last) }
+    tell(last)
+  }
+
+  /// What was sent since the start, by this emitter and those before it.
+  var totals: FireflyTotals {
+    var totals = past.withLock { $0 }
+    totals.add(emitter.withLock { $0 }.statistics)
+    return totals
   }
 
   /// Runs until the queue is closed and empty, which the table's writer does at its end.

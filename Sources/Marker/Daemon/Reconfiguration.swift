@@ -129,6 +129,7 @@ extension TableWriter.Desk {
         try successor.path.markAll(new.scope(newPlan))
       }
       let predecessors = keepers
+      tallies.keep(predecessors)
       keepers = successors
       plan = newPlan
       // What the plan had to do without, nothing marks.

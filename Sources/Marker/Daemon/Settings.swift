@@ -57,6 +57,7 @@ struct Settings: Equatable, Sendable {
   /// How long marks stay that no other daemon takes over. Microseconds.
   var graceTime: Int64 = 900_000_000
   var logLevel = Logger.Level.info
+  var logFormat = LogFormat.keyValue
 
   /// Whether packets are to be marked, and flows not only announced.
   var marksPackets: Bool { !interfaces.isEmpty || inline.isOn || path == .sock }

@@ -1,6 +1,7 @@
 import Flow
 import Linux
 import Synchronization
+import XDP
 
 /// What became of one event, and the flow as it is afterwards.
 struct FlowAnswer: Sendable {
@@ -36,12 +37,68 @@ struct TableStatus: Sendable {
     let kind: PathKind
     let families: AddressFamilies
   }
+  /// One family on one interface.
+  struct Place: Sendable {
+    /// Empty where no interface is the reason.
+    let interface: String
+    let isIPv4: Bool
+    /// Nil where no path marks it.
+    let path: PathKind?
+    let stamp: Stamp
+    let marks: Bool
+    let words: String
+  }
   let flows: Int
   let counters: FlowTable.Counters
+  let totals: TagTotals
   let settings: Settings
   let plan: Plan
   let paths: [Path]
   let interfaces: [String]
+  let places: [Place]
+  let tallies: [PathTallies.Sum]
+  /// What the mark-all scope has stamped.
+  let scope: Usage
+}
+
+/// What happened on the paths, also on those that others have replaced.
+struct PathTallies: Sendable {
+  struct Sum: Sendable {
+    let path: PathKind
+    let event: String
+    var count: UInt64
+  }
+  private var past: [Sum] = []
+  private var pastScope = Usage()
+
+  /// Keeps what paths have counted that go.
+  mutating func keep(_ keepers: [any PathKeeper]) {
+    (past, pastScope) = (sums(with: keepers), scope(with: keepers))
+  }
+
+  /// With those that are there.
+  func sums(with keepers: [any PathKeeper]) -> [Sum] {
+    var sums = past
+    for keeper in keepers {
+      for (event, count) in keeper.tallies {
+        if let place = sums.firstIndex(where: { $0.path == keeper.path.kind && $0.event == event }) {
+          sums[place].count += count
+        } else {
+          sums.append(Sum(path: keeper.path.kind, event: event, count: count))
+        }
+      }
+    }
+    return sums
+  }
+
+  func scope(with keepers: [any PathKeeper]) -> Usage {
+    var usage = pastScope
+    for case let keeper as TCKeeper in keepers {
+      usage.packets += keeper.tc.scopeUsage.packets
+      usage.bytes += keeper.tc.scopeUsage.bytes
+    }
+    return usage
+  }
 }
 
 /// Something that is asked of the table's writer. The answer comes on the writer's thread, which must not be held up.
@@ -50,7 +107,10 @@ enum TableRequest: Sendable {
   case apply(ContiguousArray<FlowEvent>, answer: @Sendable (ContiguousArray<FlowAnswer>) -> Void)
   case find(AnnouncedFlow, answer: @Sendable (Flow?) -> Void)
   case list(FlowQuery, answer: @Sendable (FlowPage) -> Void)
-  case status(answer: @Sendable (TableStatus) -> Void)
+  /// - Parameter counts: once the paths' counters have been read, unless that was a moment ago.
+  case status(counts: Bool, answer: @Sendable (TableStatus) -> Void)
+  /// The flows that are first in some order.
+  case top(FlowSearch)
 }
 
 /// Where requests wait for the writer, so many at the most.

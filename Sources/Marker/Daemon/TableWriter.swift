@@ -33,6 +33,11 @@ final class TableWriter: Service {
     var forgotten = ComplaintLimit()
     var losses = ComplaintLimit()
     var reportedRefusedMarks: UInt64 = 0
+    var tallies = PathTallies()
+    /// Somebody waits for the paths' counters.
+    var wantsCount = false
+    /// Somebody looks at the flows' rates until then.
+    var watchedUntil = MonotonicTime(nanoseconds: 0)
 
     init(
       table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, sockets: SocketDesk?,
@@ -50,8 +55,24 @@ final class TableWriter: Service {
       self.plan = plan
     }
 
+    /// Whether somebody looks at what is counted.
+    func isWatched(at now: MonotonicTime) -> Bool { wantsCount || watchedUntil > now }
+
     /// Whether the next daemon is to go on with what is there.
     var leavesMarks: Bool { settings.keepsMarks && memory != nil }
+
+    var status: String {
+      guard settings.marksPackets else {
+        return "no interface is configured: flows are announced, not marked"
+      }
+      let marks = plan.assignments.compactMap { assignment in
+        assignment.path.map { "\(assignment.stamp.words) by \($0.rawValue)" }
+      }
+      guard !marks.isEmpty else { return "no path works: flows are announced, not marked" }
+      let names = network.selected.map(\.name)
+      let place = names.isEmpty ? "; no such interface is here now" : " on \(names.joined(separator: ", "))"
+      return "marking \(marks.joined(separator: " and "))\(settings.inline.isOn ? "" : place)"
+    }
   }
 
   private let inbox: BoundedQueue<FlowEvent>
@@ -62,17 +83,28 @@ final class TableWriter: Service {
   /// Settings that are to be taken over.
   let reconfigurations: ReconfigurationBox
   /// What others ask.
-  private let requests: TableRequests
+  let requests: TableRequests
+  private let manager: ServiceManager?
+  private let marking: Mutex<String>
+
+  /// What is marked by which path, on one line.
+  var status: String { marking.withLock { $0 } }
 
   /// How often counters are read and silent flows looked for, at most and at least. Milliseconds.
   private static let (checkPeriod, shortestCheckPeriod): (Int64, Int64) = (30_000, 500)
 
+  /// The shortest while somebody looks at rates, and a check then keeps to so small a share of the time. Milliseconds.
+  private static let (watchedCheckPeriod, watchedIdleShare): (Int64, Int64) = (2000, 100)
+
   init(
     _ desk: consuming sending Desk, inbox: BoundedQueue<FlowEvent>, requests: TableRequests,
-    _ reconfigurations: ReconfigurationBox, announcements: BoundedQueue<Announcement>, log: Logger
+    _ reconfigurations: ReconfigurationBox, announcements: BoundedQueue<Announcement>,
+    manager: ServiceManager? = nil, log: Logger
   ) {
     self.requests = requests
     self.reconfigurations = reconfigurations
+    self.manager = manager
+    marking = Mutex(desk.status)
     self.desk = Mutex(desk)
     self.inbox = inbox
     self.announcements = announcements
@@ -99,11 +131,13 @@ final class TableWriter: Service {
     var events: ContiguousArray<FlowEvent> = []
     var asked: ContiguousArray<TableRequest> = []
     var nextCheck = MonotonicTime.now()
+    var nextWatchedCheck = nextCheck
     var pace = OngoingPace(at: nextCheck)
+    var heart = Heartbeat(manager, at: nextCheck)
     var work = PendingWork(desk, inbox, reconfigurations, requests)
     while true {
       let nextOngoing = pace.next(of: desk.table.count, period: desk.settings.ongoingPeriod)
-      work.wait(desk, until: nextOngoing.map { min($0, nextCheck) } ?? nextCheck)
+      work.wait(desk, until: [nextOngoing, heart.next].compactMap(\.self).reduce(nextCheck, min))
       if work.network, desk.network.update() {
         for keeper in desk.keepers {
           keeper.interfacesChanged(desk.network.selected, gone: desk.network.gone)
@@ -114,6 +148,7 @@ final class TableWriter: Service {
         request.answer(
           Result {
             try desk.reconfigure(request.settings, log: log)
+            marking.withLock { [status = desk.status] in $0 = status }
             Self.follow(&desk, log: log)
             takeConnections(&desk, at: .now())
             endExcluded(&desk, at: .now())
@@ -126,11 +161,17 @@ final class TableWriter: Service {
       requests.take(into: &asked)
       if !asked.isEmpty { answer(asked, at: now, &desk) }
       takeConnections(&desk, at: now)
+      if desk.isWatched(at: now.monotonic) { nextCheck = min(nextCheck, nextWatchedCheck) }
       if now.monotonic >= nextCheck {
+        if desk.isWatched(at: now.monotonic) { desk.sockets?.watch.hurry() }
         readUsage(&desk, at: now)
         desk.table.age(at: now, into: &desk.batch)
         if !desk.table.hasChangedRecords { remember(&desk, at: now.monotonic) }
+        desk.wantsCount = false
         nextCheck = now.monotonic.advanced(milliseconds: Self.checkPeriod(desk.settings))
+        let spent = MonotonicTime.now().microseconds(since: now.monotonic)
+        nextWatchedCheck = now.monotonic.advanced(
+          milliseconds: max(Self.watchedCheckPeriod, spent * Self.watchedIdleShare / 1000))
       }
       let due = pace.due(of: desk.table.count, period: desk.settings.ongoingPeriod, at: now.monotonic)
       desk.table.announceOngoing(due, into: &desk.batch)
@@ -140,6 +181,7 @@ final class TableWriter: Service {
       }
       settleSockets(&desk, at: now)
       flush(&desk)
+      heart.beat(at: now.monotonic)
       if !isOpen {
         finish(&desk)
         desk.sockets?.watch.facts.close()
@@ -215,11 +257,13 @@ final class TableWriter: Service {
   }
 
   private func readUsage(_ desk: inout Desk, at now: Moment) {
+    desk.table.beginReading(at: now.monotonic)
     for keeper in desk.keepers {
       var unknown: [FlowKey] = []
       do {
         guard let entered = desk.connections.path(of: keeper) else {
-          try keeper.path.readUsage { key, usage in desk.table.note(usage, of: key, at: now) }
+          let path = keeper.path.kind
+          try keeper.path.readUsage { key, usage in desk.table.note(usage, of: key, at: now, by: path) }
           continue
         }
         try entered.readTable { key, usage in

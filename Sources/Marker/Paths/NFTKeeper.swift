@@ -50,6 +50,8 @@ final class NFTKeeper: PathKeeper {
     }
   }
 
+  var tallies: [(event: String, count: UInt64)] { [("rules_restored", UInt64(nft.restorations))] }
+
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {
     do throws(PathError) {
       try nft.setInterfaces(selected.map(\.name))

@@ -15,6 +15,12 @@ protocol PathKeeper: AnyObject {
   /// Looks at what has happened and mends it.
   func tend(_ table: borrowing FlowTable)
 
+  /// Whether packets that leave by an interface are marked, and what there is to say of it.
+  func standing(on interface: Interface) -> PathStanding
+
+  /// What happened to packets and rules besides marking, each with a name in snake case. Sums since the path opened.
+  var tallies: [(event: String, count: UInt64)] { get }
+
   /// All paths were given a batch of changes, or a scope.
   func applied()
 
@@ -38,7 +44,16 @@ protocol PathKeeper: AnyObject {
   func leaveMarks(for seconds: Int)
 }
 
+/// How a path fares on one interface.
+struct PathStanding: Sendable {
+  let marks: Bool
+  /// Empty where there is nothing to say.
+  let words: String
+}
+
 extension PathKeeper {
+  var tallies: [(event: String, count: UInt64)] { [] }
+  func standing(on interface: Interface) -> PathStanding { PathStanding(marks: true, words: "") }
   func applied() {}
   func keepMarks() {}
   func leaveMarks(for seconds: Int) {}
@@ -47,7 +62,13 @@ extension PathKeeper {
 extension [any PathKeeper] {
   /// Have changes carried into the kernel.
   func carry(_ changes: inout ChangeBatch) {
-    for keeper in self { keeper.path.apply(&changes) }
+    for keeper in self {
+      keeper.path.apply(&changes)
+      for place in changes.changes.indices
+      where changes.changes[place].usage != nil && changes.changes[place].counter == nil {
+        changes.changes[place].counter = keeper.path.kind
+      }
+    }
     for keeper in self { keeper.applied() }
   }
 }

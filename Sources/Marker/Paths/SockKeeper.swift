@@ -167,6 +167,15 @@ final class SockKeeper: PathKeeper {
     }
   }
 
+  func standing(on interface: Interface) -> PathStanding {
+    PathStanding(marks: labelsWork, words: labelsWork ? "TCP" : "TCP; the kernel's settings are in the way")
+  }
+
+  var tallies: [(event: String, count: UInt64)] { [("sockets_refused", UInt64(sock.counts.refused))] }
+
+  /// Whether it stamps a flow's packets.
+  func reaches(_ key: FlowKey) -> Bool { key.transport == .tcp && sock.isReached(key) }
+
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {}
 
   /// Sockets keep their marks by themselves.

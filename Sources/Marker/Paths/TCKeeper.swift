@@ -11,8 +11,9 @@ final class TCKeeper: PathKeeper {
   private let log: Logger
   private let order: TCXOrder
   private var selected: [Interface]
-  /// Attachments that failed and were told of.
-  private var complained: Set<UInt32> = []
+  /// Attachments that failed and were told of, with the reason.
+  private var complained: [UInt32: String] = [:]
+  private var hooks: [UInt32: TCHook] = [:]
   private var toldOfUnmarked = false
   private var toldOfPins = false
   /// The families whose flows were marked before anything was attached.
@@ -66,6 +67,20 @@ final class TCKeeper: PathKeeper {
     }
   }
 
+  func standing(on interface: Interface) -> PathStanding {
+    if tc.attachedInterfaces.contains(interface.index) {
+      return PathStanding(marks: true, words: hooks[interface.index]?.rawValue ?? "")
+    }
+    if let reason = complained[interface.index] { return PathStanding(marks: false, words: reason) }
+    return PathStanding(
+      marks: need?.isNeeded == false,
+      words: need?.isNeeded == false ? "not needed now: sockets mark all" : "not attached yet")
+  }
+
+  var tallies: [(event: String, count: UInt64)] {
+    [("too_big", tc.tooBigPackets), ("not_writable", tc.unwritablePackets)]
+  }
+
   /// Why packets of tagged flows left as they came, and how many.
   private var unmarked: Logger.Metadata {
     ["tooBig": "\(tc.tooBigPackets)", "notWritable": "\(tc.unwritablePackets)"]
@@ -99,9 +114,9 @@ final class TCKeeper: PathKeeper {
           try attach(interface)
           if isKeeping { keepMarks() }
         }
-        complained.remove(interface.index)
+        complained[interface.index] = nil
       } catch {
-        guard complained.insert(interface.index).inserted else { continue }
+        guard complained.updateValue("\(error)", forKey: interface.index) == nil else { continue }
         log.error(
           "cannot mark; it is tried again", metadata: ["interface": "\(interface.name)", "error": "\(error)"])
       }
@@ -141,6 +156,7 @@ final class TCKeeper: PathKeeper {
 
   private func attach(_ interface: Interface) throws(BPFError) {
     let hook = try tc.attach(to: interface)
+    hooks[interface.index] = hook
     log.info(
       "marking", metadata: ["interface": "\(interface.name)", "path": "tc", "hook": "\(hook.rawValue)"])
     if tc.isMisplaced(on: interface.index) {

@@ -23,12 +23,16 @@ struct FireflyCounts: Equatable, Sendable {
   /// Dropped by the kernel, because nobody read them in time.
   var overflowed: UInt64 = 0
 
-  var metadata: Logger.Metadata {
+  /// All of them with their names.
+  var all: [(result: String, count: UInt64)] {
     [
-      "received": "\(received)", "taken": "\(taken)", "notAllowed": "\(notAllowed)", "limited": "\(limited)",
-      "malformed": "\(malformed)", "echoes": "\(echoes)", "telemetry": "\(telemetry)",
-      "relayed": "\(relayed)",
-      "notRelayed": "\(notRelayed)", "overflowed": "\(overflowed)",
+      ("received", received), ("taken", taken), ("notAllowed", notAllowed), ("limited", limited),
+      ("malformed", malformed), ("echoes", echoes), ("telemetry", telemetry), ("relayed", relayed),
+      ("notRelayed", notRelayed), ("overflowed", overflowed),
     ]
+  }
+
+  var metadata: Logger.Metadata {
+    Logger.Metadata(uniqueKeysWithValues: all.map { ($0.result, "\($0.count)") })
   }
 }

@@ -152,6 +152,9 @@ final class FireflySource: Service {
     log.info("fireflies heard", metadata: reader.counts.metadata)
   }
 
+  /// What became of the datagrams so far.
+  var heardSoFar: FireflyCounts { counts.withLock { $0 } }
+
   private func publish(_ new: FireflyCounts) { counts.withLock { $0 = new } }
 
   private func watch(_ ears: Ears) -> [pollfd] {

@@ -2,6 +2,15 @@ import Flow
 import Glibc
 import Linux
 import Logging
+import Synchronization
+
+/// What became of the lines of all pipes; read by any thread.
+final class PipeCounts: Sendable {
+  /// Lines that are events.
+  let lines = Atomic<UInt64>(0)
+  /// Lines that are not.
+  let malformed = Atomic<UInt64>(0)
+}
 
 /// An open pipe, and the line in it that is not finished yet. Used by the pipes' thread only.
 final class PipeReader {
@@ -13,6 +22,7 @@ final class PipeReader {
 
 /// Reads pipes and hands on what their lines say, many at a time.
 struct PipeReaders: ~Copyable {
+  private let counts: PipeCounts
   private let parser = PipeLineParser()
   private var batch: ContiguousArray<FlowEvent> = []
   private var complaints = ComplaintLimit()
@@ -20,7 +30,8 @@ struct PipeReaders: ~Copyable {
   /// Reads of one pipe before others have their turn, each of up to 64 KiB.
   private static let share = 8
 
-  init(batchSize: Int) {
+  init(batchSize: Int, counts: PipeCounts) {
+    self.counts = counts
     self.batchSize = batchSize
     batch.reserveCapacity(batchSize)
   }
@@ -67,8 +78,11 @@ struct PipeReaders: ~Copyable {
         throw PipeLineError(
           line, LineBuffer.longestLine, "a line shorter than \(LineBuffer.longestLine) bytes")
       }
-      if let event = try parser.parse(line) { batch.append(event) }
+      guard let event = try parser.parse(line) else { return }
+      counts.lines.wrappingAdd(1, ordering: .relaxed)
+      batch.append(event)
     } catch {
+      counts.malformed.wrappingAdd(1, ordering: .relaxed)
       complaints.report(log, "a pipe line is not a flow", ["pipe": "\(path)", "error": "\(error)"])
     }
   }

@@ -22,6 +22,7 @@ final class SharedPipe: Sendable {
 /// Reads flows from named pipes. A line that is wrong is reported and the next one read; when the table cannot keep
 /// up the pipes fill and their writers wait.
 final class PipeSource: Service {
+  let counts = PipeCounts()
   /// The pipes to read. The thread that reads them takes over what it finds changed.
   private let pipes: Mutex<[SharedPipe]>
   private let inbox: BoundedQueue<FlowEvent>
@@ -85,7 +86,7 @@ final class PipeSource: Service {
     var open: [Int32: PipeReader] = [:]
     try follow(&open)
 
-    var readers = PipeReaders(batchSize: Self.batchSize)
+    var readers = PipeReaders(batchSize: Self.batchSize, counts: counts)
     var events = [epoll_event](repeating: epoll_event(), count: 16)
     // Pipes with more in them than their share: no edge will tell of it again.
     var waiting: Set<Int32> = []

@@ -163,7 +163,7 @@ public final class RecordMap: FlowMemory {
         failure = failure ?? error
       }
     }
-    kept.removeAll(keepingCapacity: true)
+    kept.removeAll(keepingCapacity: kept.count <= Self.batchSize)
     var (key, value) = (UInt32(0), now.nanoseconds)
     let status = bpf_map_update_elem(life.raw, &key, &value, UInt64(BPF_ANY))
     if status != 0 { failure = failure ?? Self.error("bpf_map_update_elem", -status) }

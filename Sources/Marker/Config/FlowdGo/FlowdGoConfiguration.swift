@@ -29,6 +29,8 @@ struct FlowdGoConfiguration: Sendable {
   var listeningPort = Collector.defaultPort
   var receivers: [Collector] = []
   var enriches = false
+  var metricsAddress = Address(ipv4: 0x7f00_0001)
+  var metricsPort: UInt16 = 8080
   /// As in the file; which is the local one is another question.
   var addressPairs: [Address: Address] = [:]
   var stunServers: [STUNServer] = []

@@ -43,6 +43,8 @@ extension FlowdGoConfiguration {
       key("backends.firefly.enrichmentMode", \.enrichment, .flowdGoMode),
       key("backends.firefly.stun.manualMapping", \.addressPairs, .publicAddresses),
       key("backends.firefly.stun.stunServers", \.stunServers, .list(of: .stunServer, atMost: 16)),
+      key("backends.prometheus.bindAddress", \.metricsAddress, .bindAddress),
+      key("backends.prometheus.netlinkPort", \.metricsPort, .port),
       key("enrichers.period", \.enrichmentPeriod, .integer(1...86_400_000, "milliseconds")),
     ]
     + ["firefly", "fireflyp"].flatMap { plugin in
@@ -81,7 +83,8 @@ extension FlowdGoConfiguration {
     ("backends.marker.programPath", "the BPF programs are built in"),
     ("backends.marker.debugMode", "there is no debugging program; use --log-level debug"),
     ("backends.marker.forceHookRemoval", "others' hooks are never removed, and need not be"),
-    ("backends.prometheus", "this version exports no metrics"),
+    ("backends.prometheus.log", "what goes wrong is logged in any case"),
+    ("backends.prometheus.skopsPort", "one port, netlinkPort, has all metrics"),
     ("enrichers.netlink", "every TCP socket is asked for, with all that the kernel tells"),
     ("enrichers.skops.cgroupPath", "what skOps tells of a connection is asked of the kernel by netlink"),
     ("enrichers.skops.programPath", "what skOps tells of a connection is asked of the kernel by netlink"),
@@ -92,8 +95,7 @@ extension FlowdGoConfiguration {
   /// The keys of which `reasons` speaks, by the path that it has there.
   private static let ignored: [String: String] = {
     let keys: [String: [String]] = [
-      "backends.prometheus": ["log", "bindAddress", "netlinkPort", "skopsPort"],
-      "enrichers.netlink": ["protocol", "ext", "state"],
+      "enrichers.netlink": ["protocol", "ext", "state"]
     ]
     var ignored: [String: String] = [:]
     for (path, _) in reasons {

@@ -21,6 +21,7 @@ extension Configuration {
     takeListener(said, reading)
     takeEnrichment(said, reading)
     takePublicAddresses(said, reading, &problems)
+    takeMetrics(said, reading)
     guard problems.isEmpty else { throw ConfigurationError(file, problems) }
 
     for (path, reason) in FlowdGoConfiguration.reasons {
@@ -153,6 +154,13 @@ extension Configuration {
     } catch {
       problems.append(YAMLProblem(mark ?? SourceMark(line: 1, column: 1), "backends.firefly: \(error)"))
     }
+  }
+
+  /// flowd-go serves metrics where its backend is named.
+  private mutating func takeMetrics(_ said: FlowdGoConfiguration, _ reading: Reading) {
+    guard let mark = reading.places["backends.prometheus"] else { return }
+    settings.api.metrics.listen = [Endpoint(said.metricsAddress, said.metricsPort)]
+    set(.file(line: mark.line), of: "metrics.listen")
   }
 
   /// flowd-go listens where its plugin is named. Its receivers are collectors here.

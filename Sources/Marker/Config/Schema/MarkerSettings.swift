@@ -79,6 +79,16 @@ extension Setting {
       "Requests that a client on another host may make in a second; this host's own may as many as they like."
     ),
     Setting(
+      "metrics.listen", \.api.metrics.listen, .list(of: .tcpAddress),
+      "Where metrics are served for Prometheus, besides /metrics of the API.", flag: "--metrics"),
+    Setting(
+      "metrics.allow", \.api.metrics.allow, .list(of: .network),
+      "Clients of metrics.listen that may, beside this host's own."),
+    Setting(
+      "metrics.flows", \.api.metrics.flows, .integer(0...MetricsSettings.flowLimit),
+      "Flows at most that have TCP metrics of their own, by address and port; the rest is counted. 0 for none."
+    ),
+    Setting(
       "listen.fireflies", \.listen.addresses, .list(of: .listeningAddress),
       "Mark flows of this host that fireflies of others tell of; they are heard at these UDP addresses.",
       flag: "--listen"),
@@ -153,6 +163,8 @@ extension Setting {
       "restart.graceTime", \.graceTime, .idleTimeout,
       "So long after the daemon has stopped its marks end, if no other daemon has taken over."),
     Setting("log.level", \.logLevel, .word(), "How much is logged.", flag: "--log-level"),
+    Setting(
+      "log.format", \.logFormat, .word(), "How lines of the log are written.", flag: "--log-format"),
   ]
 
   static func named(_ path: String) -> Setting? { all.first { $0.path == path } }

@@ -105,6 +105,20 @@ extension ValueType where Value == APIAddress {
   }
 }
 
+extension ValueType where Value == Endpoint {
+  /// An address of this host and a TCP port.
+  static let tcpAddress = ValueType("an address and port such as 127.0.0.1:9464 or [::1]:9464") {
+    node throws(YAMLProblem) in
+    let form = "an address and port such as 127.0.0.1:9464 or [::1]:9464"
+    guard let address = try? ValueType<APIAddress>.apiAddress.read(node), case .tcp(let end) = address else {
+      throw node.expected(form)
+    }
+    return end
+  } write: {
+    YAMLText.scalar("\($0)")
+  }
+}
+
 extension ValueType where Value == CodePointMap {
   /// The entries only; the preset is a setting of its own.
   static let codePointEntries = ValueType(
