@@ -174,7 +174,7 @@ private struct Bench: ~Copyable {
     bench.apply(.start)
     func at(_ second: Int64) -> Moment {
       Moment(
-        wall: WallClockTime(microseconds: moment(second + seconds).wall.microseconds),
+        wall: WallClockTime(microseconds: moment(second).wall.microseconds + seconds * 1_000_000),
         monotonic: moment(second).monotonic)
     }
     bench.batch.removeAll()
