@@ -36,8 +36,8 @@ struct Top: ParsableCommand {
   }
 
   func run() throws {
-    // A reader that has seen enough ends the writing, not in silence: `head` closes its end.
-    signal(SIGPIPE, SIG_DFL)
+    // A reader that has seen enough, as `head` has, is told by the write's error: the runtime's threads block signals.
+    signal(SIGPIPE, SIG_IGN)
     var state = TopState()
     (state.order, state.isAscending, state.filter) = (sort, ascending, filter)
     let client = try daemon.client()
@@ -63,11 +63,8 @@ struct Top: ParsableCommand {
         StandardError.print(state.message)
         throw ExitCode.failure
       }
-      print(state.plainLines.joined(separator: "\n"))
-      if once { return }
-      print("")
-      // Whoever reads gets each look at once.
-      fflush(nil)
+      let isRead = StandardOutput.print(state.plainLines.joined(separator: "\n") + (once ? "" : "\n"))
+      if once || !isRead { return }
       usleep(UInt32(interval * 1_000_000))
     }
   }
