@@ -32,7 +32,9 @@ struct Reloader: Service {
     var current = initial
     for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
       manager?.reloading()
-      manager?.ready(await reload(&current))
+      // Not as the argument itself, which nobody would evaluate where there is no manager.
+      let status = await reload(&current)
+      manager?.ready(status)
     }
     // The sequence may end a moment before the group comes to stopping this service.
     try await gracefulShutdown()
