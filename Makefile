@@ -5,16 +5,25 @@ STRATEGY  ?= label
 PATH_     ?= auto
 MARK_PATH ?= $(PATH_)
 BENCH     ?=
+SOAK_MINUTES ?= 10
+FUZZ_SECONDS ?= 60
+FUZZ         ?=
+KERNELS   ?=
+SETTINGS  ?=
+ROWS      ?=
+REFRESH   ?=
+DOCUMENT  ?=
+FAULTS    ?=
 
 # The daemon runs on hosts without Swift: its run-time libraries go into the binary.
 RELEASE := -c release --static-swift-stdlib
 LINTED  := $(wildcard Sources Tests Plugins Package.swift)
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test lint bench deps clean
+.PHONY: help build demo test faults lint bench soak fuzz asan tsan coverage vmtest deb rpm packagetest deps clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## (default) build the release binary, .build/release/marker
 	@scripts/deps build
@@ -32,6 +41,11 @@ test: ## lint, build and run all tests (the lab tests need root)
 	swift build --build-tests
 	SWIFT_BACKTRACE=enable=no swift test --skip-build
 
+faults: ## fail each system call of start, adoption and stop once, by strace; FAULTS='arguments of scripts/faults'
+	@scripts/deps build test
+	swift build --product marker
+	scripts/faults $(FAULTS)
+
 lint: ## check the format of the Swift code and the text and scripts
 	swift format lint --strict -r $(LINTED)
 	scripts/check-text
@@ -39,10 +53,54 @@ lint: ## check the format of the Swift code and the text and scripts
 bench: ## build and run the benchmarks; BENCH='arguments'
 	@scripts/deps build
 	swift build -c release --product marker-bench
+	@scripts/check-rewriter .build/release/marker-bench
 	.build/release/marker-bench $(BENCH)
+
+soak: ## churn of all kinds for SOAK_MINUTES=10, and what it leaves behind
+	@scripts/deps build test
+	swift build -c release --product marker
+	swift build -c release --product marker-bench
+	.build/release/marker-bench soak $(SOAK_MINUTES)
+
+fuzz: ## run each fuzz target for FUZZ_SECONDS=60; FUZZ='TARGET...', FUZZ_KEEP=1 keeps the inputs found
+	@scripts/deps build
+	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz $(FUZZ)
+
+asan: ## run the unit tests under AddressSanitizer
+	@scripts/deps build test
+	scripts/sanitize address
+
+tsan: ## run the unit tests under ThreadSanitizer
+	@scripts/deps build test
+	scripts/sanitize thread
+
+coverage: ## run all tests and print the lines covered, by folder
+	@scripts/deps build test
+	scripts/coverage
+
+vmtest: ## boot real kernels in qemu and try every path in each; KERNELS=5.10,7 SETTINGS=plain ROWS=auto REFRESH=1
+	@scripts/deps build vmtest
+	swift build $(RELEASE) --product marker
+	@vmtest/run --kernels '$(KERNELS)' --settings '$(SETTINGS)' --rows '$(ROWS)' $(if $(REFRESH),--refresh) $(if $(DOCUMENT),--document)
+
+deb: ## make build/marker_VERSION_ARCHITECTURE.deb and look at it with lintian
+	@scripts/deps build package
+	swift build $(RELEASE) --product marker
+	packaging/deb .build/release/marker build
+	lintian --fail-on error,warning build/marker_*.deb
+
+rpm: ## make build/marker-VERSION.ARCHITECTURE.rpm and look at it with rpmlint
+	@scripts/deps build package
+	swift build $(RELEASE) --product marker
+	packaging/rpm/build .build/release/marker build
+	packaging/rpm/lint build/marker-*.rpm
+
+packagetest: deb ## install, run, upgrade and remove the .deb on a fresh Debian 12 (root; the first run fetches it)
+	@scripts/deps packagetest
+	packaging/test/run build/marker_*.deb
 
 deps: ## install by apt what build, test and demo need and this host lacks
 	@scripts/deps build test demo
 
 clean: ## remove what was built
-	rm -rf .build
+	rm -rf .build .build-asan .build-tsan .build-coverage build

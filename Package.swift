@@ -17,7 +17,7 @@ func system(_ name: String, pkgConfig: String, apt: String) -> Target {
 let package = Package(
   name: "marker",
   products: [
-    .executable(name: "marker", targets: ["Marker"]),
+    .executable(name: "marker", targets: ["MarkerMain"]),
     .executable(name: "marker-bench", targets: ["Bench"]),
   ],
   dependencies: [
@@ -35,7 +35,7 @@ let package = Package(
       swiftSettings: settings, plugins: ["BPFCompile"]),
     .target(
       name: "NFT", dependencies: ["Flow", "Linux", "CLinux", "CMNL", "CNFT"], swiftSettings: settings),
-    .executableTarget(
+    .target(
       name: "Marker",
       dependencies: [
         "Flow", "Firefly", "Linux", "XDP", "NFT", "CLinux", "CYAML",
@@ -48,6 +48,10 @@ let package = Package(
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       resources: [.embedInCode("Web")],
+      swiftSettings: settings),
+    .executableTarget(
+      name: "MarkerMain",
+      dependencies: ["Marker", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: settings),
 
     .executableTarget(
@@ -78,7 +82,9 @@ let package = Package(
     .testTarget(
       name: "MarkerTests",
       dependencies: [
-        "Marker", "Firefly", "XDP", "Flow", "Linux", "Lab", .product(name: "Logging", package: "swift-log"),
+        "Marker", "Firefly", "XDP", "Flow", "Linux", "Lab",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
     .testTarget(
@@ -91,3 +97,15 @@ let package = Package(
       name: "FireflyTests", dependencies: ["Firefly", "Flow", "Linux"], swiftSettings: settings),
   ]
 )
+
+// `make fuzz` alone builds the fuzz targets: they are linked with libFuzzer, whose archive this names.
+if let libFuzzer = Context.environment["MARKER_LIBFUZZER"] {
+  package.targets += [
+    .systemLibrary(name: "CFuzz", path: "Tests/Fuzz/CFuzz"),
+    .executableTarget(
+      name: "Fuzz",
+      dependencies: ["Marker", "Firefly", "XDP", "NFT", "Flow", "Linux", "CBPF", "CLinux", "CFuzz"],
+      path: "Tests/Fuzz", exclude: ["CFuzz", "corpus"], swiftSettings: settings,
+      linkerSettings: [.unsafeFlags([libFuzzer, "-lstdc++"])]),
+  ]
+}

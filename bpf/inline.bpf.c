@@ -15,10 +15,23 @@ static __always_inline int marker_load(struct __sk_buff *skb, __u32 offset, void
 	return bpf_skb_load_bytes(skb, offset, to, size) ? -1 : 0;
 }
 
+/*
+ * The length of a packet as a packet socket sends it, all tags in it, less what a socket allows beyond the device's MTU:
+ * one tag of 802.1Q, and that only as the first. What is longer is refused by the socket, and forwarded by the bridge.
+ */
+static __always_inline __u32 marker_length(struct __sk_buff *skb)
+{
+	if (skb->gso_size)
+		return 0;
+	if (!skb->vlan_present || skb->vlan_proto == bpf_htons(ETH_P_8021Q))
+		return skb->len;
+	return skb->len + sizeof(struct marker_vlan);
+}
+
 SEC("tc")
 int marker_gate(struct __sk_buff *skb)
 {
-	if (!marker_take(skb, skb->len))
+	if (!marker_take(skb, marker_length(skb)))
 		return TC_ACT_UNSPEC;
 	return bpf_redirect(control.sink, 0);
 }

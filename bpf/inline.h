@@ -15,6 +15,19 @@ char LICENSE[] SEC("license") = "GPL";
 
 struct marker_inline control;
 
+/*
+ * The hardware addresses that the bridge has learned at the outside; two zeros behind each. Only what goes to one of them
+ * is taken: the bridge alone knows what is for this host, for another of its ports, or for many, which ports are blocked,
+ * and what to do where it does not know.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MARKER_MAX_STATIONS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u8);
+} stations SEC(".maps");
+
 static __always_inline int marker_load(MARKER_CONTEXT *context, __u32 offset, void *to, __u32 size);
 
 /* Whether a flow of ours may have the ports that stand at `offset`. */
@@ -76,14 +89,27 @@ static __always_inline int marker_may_be_ours(MARKER_CONTEXT *context, __u32 act
 	return 0;
 }
 
-/* Whether a packet of `length` bytes is handed to the thread; it is counted as such. */
+/* Whether the bridge would send a packet out by the outside, and by no other port. */
+static __always_inline int marker_is_for_outside(MARKER_CONTEXT *context)
+{
+	__u64 station = 0;
+
+	if (marker_load(context, 0, &station, ETH_ALEN))
+		return 0;
+	return bpf_map_lookup_elem(&stations, &station) != 0;
+}
+
+/*
+ * Whether a packet is handed to the thread; it is counted as such. `length` is in bytes, 0 for a super-packet, which is cut
+ * to size on its way out.
+ */
 static __always_inline int marker_take(MARKER_CONTEXT *context, __u32 length)
 {
 	__u32 active = control.active;
 
 	if (!active || !marker_may_be_ours(context, active))
 		return 0;
-	if (bpf_ktime_get_ns() > control.lease)
+	if (!marker_is_for_outside(context) || bpf_ktime_get_ns() > control.lease)
 		return 0;
 	if (length > control.longest) {
 		__sync_fetch_and_add(&control.too_long, 1);

@@ -112,6 +112,9 @@ struct marker_control {
 #endif
 };
 
+/* Hardware addresses that the bridge knows at the outside, as many as a large site's network has. */
+#define MARKER_MAX_STATIONS 65536
+
 /* What the programs of the inline path and the packet thread share. */
 struct marker_inline {
 	/* MARKER_FLOWS_… and MARKER_ALL_…. */
@@ -120,7 +123,7 @@ struct marker_inline {
 	__u32 inside;
 	/* The index of the device that the tc program hands packets to. */
 	__u32 sink;
-	/* The longest frame that the thread takes, bytes from the Ethernet header on. */
+	/* The longest frame that the thread takes or the outside sends, bytes from the Ethernet header on. */
 	__u32 longest;
 	/*
 	 * Until when the thread vouches for what it is handed, in the nanoseconds of CLOCK_MONOTONIC. A thread that hangs

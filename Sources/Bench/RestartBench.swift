@@ -1,20 +1,40 @@
 import Flow
+import Foundation
 import Glibc
 import Lab
 import Linux
 
-/// Kills and restarts of the daemon under traffic: how many packets of tagged flows leave unmarked.
+/// Kills, upgrades and reloads of the daemon under traffic: packets of tagged flows that leave unmarked, and what a
+/// collector is told of flows that go on and of flows that end while nobody looks.
 func benchRestart() throws {
   print("restart")
   for path in ["--path tc --tc-hook tcx", "--path tc --tc-hook clsact", "--path nft"] {
-    let counts = try restarts(200, path)
-    report(
-      "200 random kills and restarts, \(path.dropFirst(7)): unmarked",
-      "\(counts.unmarked) of \(counts.packets) packets", goal: "0")
-    report(
-      "  labels that changed; fireflies of starts told again", "\(counts.changed); \(counts.starts - 2)",
-      goal: "0; 0")
-    report("  from the start of the next daemon to ready", counts.ready.text("ms"))
+    for kind in RestartKind.allCases {
+      let counts = try RestartRun(kind, path).run()
+      report(
+        "\(kind.rounds) \(kind.words), \(path.dropFirst(7)): unmarked",
+        "\(counts.unmarked) of \(counts.packets) packets",
+        goal: "0")
+      report("  flows whose label changed", "\(counts.changed)", goal: "0")
+      report(
+        "  of \(counts.flows) flows without exactly one start and one end", "\(counts.wrongLives)", goal: "0")
+      report("  starts, bytes or end times that do not fit", "\(counts.misfits)", goal: "0")
+      if kind != .reload { report("  from the start of the next daemon to ready", counts.ready.text("ms")) }
+    }
+  }
+}
+
+private enum RestartKind: CaseIterable {
+  case kill, upgrade, reload
+
+  var rounds: Int { self == .kill ? 200 : 50 }
+
+  var words: String {
+    switch self {
+    case .kill: "random kills and restarts"
+    case .upgrade: "upgrades"
+    case .reload: "reloads"
+    }
   }
 }
 
@@ -22,43 +42,138 @@ private struct RestartCounts {
   var packets = 0
   var unmarked = 0
   var changed = 0
-  var starts = 0
+  var flows = 0
+  var wrongLives = 0
+  var misfits = 0
   var ready = Figures()
 }
 
-private func restarts(_ rounds: Int, _ path: String) throws -> RestartCounts {
-  let pair = try VethPair()
-  let ear = try socket(.udp, pair.far, VethPair.far6, 10514)
-  let far = try socket(.udp, pair.far, VethPair.far6, 0)
-  let near = try socket(.udp, pair.near, VethPair.near6, 0)
-  try near.connect(to: far.local)
-  let listener = try socket(.tcp, pair.far, VethPair.far6, 0)
-  try listener.listen()
-  let client = try socket(.tcp, pair.near, VethPair.near6, 0)
-  try client.connect(to: listener.local)
-  let server = try listener.accept()
-  let keys = [
-    FlowKey(local: near.local, remote: far.local, transport: .udp),
-    FlowKey(local: client.local, remote: listener.local, transport: .tcp),
-  ]
-  let lines = keys.map {
-    "start \($0.transport.name) \($0.local.address) \($0.local.port) \($0.remote.address) \($0.remote.port) 2 17\n"
-  }
-  func start(_ round: Int) throws -> MarkerProcess {
-    // Tables of another size are made anew.
-    try MarkerProcess(
-      "--interface near0 --pipe PIPE --no-remote-fireflies --collector [\(VethPair.far6)]:10514 KEEP \(path) "
-        + "--max-flows \(1000 + round % 3)", in: pair.near)
+private final class RestartRun {
+  private let kind: RestartKind
+  private let path: String
+  private let pair: VethPair
+  private let near: LabSocket
+  private let client: LabSocket
+  private let server: LabSocket
+  private let listener: LabSocket
+  private let capture: Capture
+  private let keys: [FlowKey]
+  /// A copy of the daemon, which upgrades replace.
+  private let binary: String
+  private var tally: FireflyTally
+  private var counts = RestartCounts()
+  private var labels: [FlowKey: Set<UInt32>] = [:]
+  /// When flows of a round ended, by their port: not before, and not after.
+  private var ends: [UInt16: (earliest: Date, latest: Date)] = [:]
+
+  init(_ kind: RestartKind, _ path: String) throws {
+    self.kind = kind
+    self.path = path
+    pair = try VethPair()
+    let ear = try socket(.udp, pair.far, VethPair.far6, 10514)
+    try ear.set(SOL_SOCKET, Int32(SO_RCVBUFFORCE), 64 << 20)
+    tally = FireflyTally(ear)
+    let far = try socket(.udp, pair.far, VethPair.far6, 0)
+    near = try socket(.udp, pair.near, VethPair.near6, 0)
+    try near.connect(to: far.local)
+    listener = try socket(.tcp, pair.far, VethPair.far6, 0)
+    try listener.listen()
+    client = try socket(.tcp, pair.near, VethPair.near6, 0)
+    try client.connect(to: listener.local)
+    server = try listener.accept()
+    keys = [
+      FlowKey(local: near.local, remote: far.local, transport: .udp),
+      FlowKey(local: client.local, remote: listener.local, transport: .tcp),
+    ]
+    binary = try shell("mktemp -d /tmp/marker-bench-XXXXXX").filter { $0 != "\n" } + "/marker"
+    capture = try Capture("far0", in: pair.far)
   }
 
-  var counts = RestartCounts()
-  var marker = try start(0)
-  try marker.tell(lines.joined())
-  usleep(500_000)
-  let capture = try Capture("far0", in: pair.far)
-  let blast = try Blast([near])
-  var labels: [FlowKey: Set<UInt32>] = [:]
-  func count() throws {
+  deinit { _ = try? shell("rm -rf \(binary.dropLast("/marker".count))") }
+
+  private func line(_ state: String, _ key: FlowKey) -> String {
+    "\(state) \(key.transport.name) \(key.local.address) \(key.local.port) \(key.remote.address) "
+      + "\(key.remote.port) 2 17\n"
+  }
+
+  /// Tables of another size are made anew.
+  private func file(_ round: Int) -> String {
+    """
+    interfaces: [near0]
+    path: \(path.contains("nft") ? "nft" : "tc")
+    tc: {hook: \(path.contains("clsact") ? "clsact" : "auto")}
+    pipes: [PIPE]
+    fireflies: {collectors: ["[\(VethPair.far6)]:10514"], remoteEnds: false, period: 1s}
+    flows: {max: \(1000 + round % 3)}
+    """
+  }
+
+  private func start(_ round: Int) throws -> MarkerProcess {
+    if kind == .upgrade || round == 0 {
+      try shell("cp \(MarkerProcess.binary) \(binary).new && mv \(binary).new \(binary)")
+    }
+    return try MarkerProcess(
+      "--config CONFIG KEEP", configuration: file(round), in: pair.near, binary: binary)
+  }
+
+  func run() throws -> RestartCounts {
+    var daemon = try start(0)
+    try daemon.tell(keys.map { line("start", $0) }.joined())
+    usleep(500_000)
+    _ = try capture.frames(quiet: 0)
+    let blast = try Blast([near])
+    for round in 1...kind.rounds {
+      usleep(UInt32.random(in: 0...40_000))
+      let short = try socket(.tcp, pair.near, VethPair.near6, 0)
+      try short.connect(to: listener.local)
+      let other = try listener.accept()
+      let key = FlowKey(local: short.local, remote: listener.local, transport: .tcp)
+      try daemon.tell(line("start", key))
+      try hear(until: { $0[key.local.port]?.starts ?? 0 > 0 })
+      let before = Date()
+      try client.send([UInt8](repeating: 1, count: 3000))
+      if kind == .reload {
+        for one in [short, other] { shutdown(one.descriptor.raw, Int32(SHUT_RDWR)) }
+        try daemon.configure(file(round))
+        for _ in 0..<2000 where daemon.log.count(of: "configuration read again") < round { usleep(5000) }
+      } else {
+        _ = daemon.stop(kind == .upgrade || round % 4 == 0 ? SIGTERM : SIGKILL)
+        for one in [short, other] { shutdown(one.descriptor.raw, Int32(SHUT_RDWR)) }
+        try client.send([UInt8](repeating: 1, count: 3000))
+        let began = MonotonicTime.now()
+        daemon = try start(round)
+        counts.ready.add(Double(MonotonicTime.now().microseconds(since: began)) / 1000)
+      }
+      while try server.receive(within: 0) != nil {}
+      try hear(until: { $0[key.local.port]?.ends ?? 0 > 0 })
+      // A daemon that found it gone knows when its predecessor last saw it.
+      ends[key.local.port] = (before - 35, Date())
+      try count()
+    }
+    blast.stop()
+    try count()
+    guard try capture.dropped() == 0 else { throw SystemError("the capture lost packets", code: ENOBUFS) }
+    try daemon.tell(keys.map { line("end", $0) }.joined())
+    let now = Date()
+    for key in keys {
+      try hear(until: { $0[key.local.port]?.ends ?? 0 > 0 })
+      ends[key.local.port] = (now - 5, Date())
+    }
+    try tally.hear(quiet: 500)
+    judge()
+    _ = daemon.stop()
+    try pair.near.shell("\(MarkerProcess.binary) clean")
+    return counts
+  }
+
+  private func hear(until isDone: ([UInt16: FireflyTally.Told]) -> Bool) throws {
+    for _ in 0..<2000 {
+      try tally.hear(quiet: 5)
+      if isDone(tally.flows) { return }
+    }
+  }
+
+  private func count() throws {
     for frame in try capture.frames(quiet: 2) {
       for key in keys where frame.isOf(key) {
         counts.packets += 1
@@ -67,27 +182,20 @@ private func restarts(_ rounds: Int, _ path: String) throws -> RestartCounts {
       }
     }
   }
-  for round in 1...rounds {
-    usleep(UInt32.random(in: 0...40_000))
-    try client.send([UInt8](repeating: 1, count: 3000))
-    _ = marker.stop(round % 4 == 0 ? SIGTERM : SIGKILL)
-    try client.send([UInt8](repeating: 1, count: 3000))
-    let began = MonotonicTime.now()
-    marker = try start(round)
-    counts.ready.add(Double(MonotonicTime.now().microseconds(since: began)) / 1000)
-    while try server.receive(within: 0) != nil {}
-    try count()
+
+  private func judge() {
+    counts.changed = labels.values.map { $0.count - 1 }.reduce(0, +)
+    counts.flows = tally.flows.count
+    for (port, told) in tally.flows {
+      if told.starts != 1 || told.ends != 1 { counts.wrongLives += 1 }
+      guard let (earliest, latest) = ends[port], let end = told.endTime, (earliest...latest).contains(end),
+        !told.fallsBack, !told.hasOtherStart
+      else {
+        counts.misfits += 1
+        continue
+      }
+    }
   }
-  blast.stop()
-  try count()
-  guard try capture.dropped() == 0 else { throw SystemError("the capture lost packets", code: ENOBUFS) }
-  counts.changed = labels.values.map { $0.count - 1 }.reduce(0, +)
-  while let datagram = try ear.receive(within: 200) {
-    if String(decoding: datagram, as: UTF8.self).contains("\"state\":\"start\"") { counts.starts += 1 }
-  }
-  _ = marker.stop()
-  try pair.near.shell("\(MarkerProcess.binary) clean")
-  return counts
 }
 
 private func socket(
@@ -95,6 +203,12 @@ private func socket(
 ) throws -> LabSocket {
   guard let address = Address(address) else { throw SystemError("not an address", address, code: EINVAL) }
   return try LabSocket(transport, in: namespace, bound: Endpoint(address, port))
+}
+
+extension String {
+  fileprivate func count(of part: String) -> Int {
+    split(separator: part, omittingEmptySubsequences: false).count - 1
+  }
 }
 
 extension Frame {

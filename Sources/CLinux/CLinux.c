@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -175,3 +176,7 @@ void clinux_suspend(void)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	handle_signal(SIGTSTP);
 }
+
+// Swift's library refers to it, and glibc's newest (2.35) would be the only thing that keeps a binary built on Debian 12
+// from running on EL9, which has glibc 2.34. Squares of floats are exact in double precision.
+float hypotf(float x, float y) { return (float)sqrt((double)x * x + (double)y * y); }

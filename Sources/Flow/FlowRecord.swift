@@ -55,7 +55,8 @@ public protocol FlowMemory: AnyObject {
   /// Somebody has removed all records: they have to be kept again.
   var hasLostAll: Bool { get }
 
-  /// Hands out every record that was kept. To be called before anything else is kept.
+  /// Hands out every record that was kept, and removes what cannot be understood. To be called before anything else is
+  /// kept.
   ///
   /// - Returns: whether all of them have to be kept again, because applications have other numbers now.
   func recall(_ body: (FlowRecord) -> Void) throws(MemoryError) -> Bool
@@ -69,16 +70,27 @@ public protocol FlowMemory: AnyObject {
   /// Carries out what was asked for since the last call.
   ///
   /// - Parameter now: the last sign of life of the process.
-  /// - Throws: the first thing that failed; the rest was carried out.
+  /// - Throws: the first thing that failed; the rest was carried out. What may work later is tried again with the next call.
   func settle(at now: MonotonicTime) throws(MemoryError)
+
+  /// Takes so many records from now on, if it did not before.
+  func makeRoom(for maxFlows: Int) throws(MemoryError)
+
+  /// Removes all that was kept. Afterwards the memory is of no use any more.
+  func forgetAll() throws(MemoryError)
 }
 
 /// Why something could not be kept beyond the end of the process.
 public struct MemoryError: Error, Sendable {
   /// What failed, on what, and what would help: one line for the operator.
   public let reason: String
+  /// It may work when it is tried again: the host lacked something at the moment.
+  public let mayPass: Bool
 
-  public init(_ reason: String) { self.reason = reason }
+  public init(_ reason: String, mayPass: Bool = false) {
+    self.reason = reason
+    self.mayPass = mayPass
+  }
 }
 
 extension MemoryError: CustomStringConvertible {

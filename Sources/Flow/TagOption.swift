@@ -51,16 +51,26 @@ public struct TagOption: Hashable, Sendable {
   /// - Returns: nil for anything that the generation does not write.
   public init?(header: some Collection<UInt8>, _ generation: Generation) {
     let bytes = Array(header.prefix(Self.headerLength))
-    guard bytes.count == Self.headerLength, bytes[2] == generation.type,
-      Int(bytes[3]) == generation.length
-    else { return nil }
-    let number = bytes[4..<4 + generation.length].reduce(0) { $0 << 8 | Int($1) }
+    guard bytes.count == Self.headerLength, Int(bytes[3]) <= 4 else { return nil }
+    let number = bytes[4..<4 + Int(bytes[3])].reduce(0) { $0 << 8 | UInt32($1) }
+    self.init(type: bytes[2], length: Int(bytes[3]), number, generation)
+  }
+
+  /// The same of an option that stands anywhere in a header. Allocates nothing.
+  ///
+  /// - Parameters:
+  ///   - length: bytes of data.
+  ///   - number: the data as one number in network byte order.
+  public init?(type: UInt8, length: Int, _ number: UInt32, _ generation: Generation) {
+    guard type == generation.type, length == generation.length else { return nil }
     switch generation {
     case .numbers:
-      guard let tag = try? SciTag(experiment: number >> 8, activity: number & 0xff) else { return nil }
+      guard let tag = try? SciTag(experiment: Int(number >> 8), activity: Int(number & 0xff)) else {
+        return nil
+      }
       self.init(tag)
     case .label, .wideLabel:
-      guard let label = FlowLabel(number) else { return nil }
+      guard let label = FlowLabel(Int(number)) else { return nil }
       self.init(label.sciTag)
     }
   }

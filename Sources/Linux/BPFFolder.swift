@@ -6,19 +6,38 @@ internal import Glibc
 /// Pins of several namespaces and of several versions of their layout lie side by side:
 /// `/sys/fs/bpf/marker/v1/net-1`.
 public struct BPFFolder: Sendable {
-  /// The version of what is kept. Another version's folders are left alone.
-  public static let version = "v1"
+  /// The version of what is kept, in the names of folders.
+  public static let currentVersion = 1
 
   public let path: String
+  /// The version of what is kept in it.
+  public let version: Int
+  private let namespace: UInt64
+  /// The folder of all versions.
   private let root: String
   /// The folder of all namespaces of this version.
-  private let parent: String
+  private var parent: String { "\(root)/v\(version)" }
 
   /// Makes the folder, and mounts the file system where it is not mounted.
   ///
+  /// - Parameter version: another one than the current is for tests.
   /// - Throws: where there is no BPF file system to be had, or it cannot be written to.
-  public init() throws(SystemError) {
-    self.init(try Self.mounted(), try NetworkNamespaceID.own())
+  public init(version: Int = currentVersion) throws(SystemError) {
+    self.init(Self.root(in: try Self.mounted()), try NetworkNamespaceID.own(), version)
+    var attempts = 10
+    while true {
+      do throws(SystemError) {
+        try make()
+        break
+      } catch {
+        // Another namespace's daemon has just removed its folder, and with it those above.
+        attempts -= 1
+        guard error.code == ENOENT, attempts > 0 else { throw error }
+      }
+    }
+  }
+
+  private func make() throws(SystemError) {
     for folder in [root, parent, path] {
       // Nobody else has any business with what is in there.
       guard mkdir(folder, 0o700) != 0, errno != EEXIST else { continue }
@@ -26,19 +45,36 @@ public struct BPFFolder: Sendable {
     }
   }
 
-  /// The folder, where it is there; nothing is made or mounted.
-  public static func existing() -> BPFFolder? {
-    guard let mount = try? Mount.all(ofType: "bpf").last, let id = try? NetworkNamespaceID.own() else {
-      return nil
-    }
-    let folder = BPFFolder(mount.point, id)
-    return access(folder.path, F_OK) == 0 ? folder : nil
+  /// The folder, where it or that of another version is there; nothing is made or mounted.
+  public static func existing() throws(SystemError) -> BPFFolder? {
+    guard let mount = usual(among: try Mount.all(ofType: "bpf")) else { return nil }
+    let folder = BPFFolder(root(in: mount), try NetworkNamespaceID.own(), currentVersion)
+    return access(folder.path, F_OK) == 0 || !folder.otherVersions.isEmpty ? folder : nil
   }
 
-  private init(_ mount: String, _ namespace: UInt64) {
-    root = "\(mount)/marker"
-    parent = "\(root)/\(Self.version)"
-    path = "\(parent)/net-\(namespace)"
+  private init(_ root: String, _ namespace: UInt64, _ version: Int) {
+    self.root = root
+    self.namespace = namespace
+    self.version = version
+    path = "\(root)/v\(version)/net-\(namespace)"
+  }
+
+  /// The same namespace's folders of other versions, oldest first.
+  public var otherVersions: [BPFFolder] {
+    let versions = Self.names(in: root).compactMap { name in name.first == "v" ? Int(name.dropFirst()) : nil }
+    return versions.sorted().filter { $0 != version }.map { BPFFolder(root, namespace, $0) }
+      .filter { access($0.path, F_OK) == 0 }
+  }
+
+  /// Removes the folder with all that is pinned in it, and those above that hold nothing else.
+  ///
+  /// - Returns: false where something is in there that is no pin, so that the folder stays.
+  @discardableResult
+  public func removeAll() -> Bool {
+    let isGone = Self.remove(path)
+    rmdir(parent)
+    rmdir(root)
+    return isGone
   }
 
   /// The path of a pin.
@@ -55,9 +91,12 @@ public struct BPFFolder: Sendable {
   public func remove(_ name: String) { unlink(pin(name)) }
 
   /// Removes a folder with all that is pinned in it.
-  public static func remove(_ folder: String) {
+  ///
+  /// - Returns: whether it is gone.
+  @discardableResult
+  public static func remove(_ folder: String) -> Bool {
     for name in names(in: folder) { unlink("\(folder)/\(name)") }
-    rmdir(folder)
+    return rmdir(folder) == 0 || errno == ENOENT
   }
 
   public static func names(in folder: String) -> [String] {
@@ -73,12 +112,26 @@ public struct BPFFolder: Sendable {
     return names
   }
 
-  private static func mounted() throws(SystemError) -> String {
-    if let mount = try Mount.all(ofType: "bpf").last { return mount.point }
+  /// What of the file system is marker's.
+  private static let ownRoot = "/marker"
+
+  private static func root(in mount: Mount) -> String {
+    mount.root == ownRoot ? mount.point : "\(mount.point)\(ownRoot)"
+  }
+
+  /// Which of several mounts. A service that may not look into /sys/fs/bpf has its own part of it mounted elsewhere
+  /// (BindPaths= of its unit). Else the usual place, wherever else one was mounted since, so that the next daemon looks
+  /// where this one did.
+  static func usual(among mounts: [Mount]) -> Mount? {
+    mounts.last { $0.root == ownRoot } ?? mounts.last { $0.point == BPFFileSystem.usualPoint } ?? mounts.first
+  }
+
+  private static func mounted() throws(SystemError) -> Mount {
+    if let mount = usual(among: try Mount.all(ofType: "bpf")) { return mount }
     let point = BPFFileSystem.usualPoint
     // mount -t bpf bpf /sys/fs/bpf
     try system("mount -t bpf bpf", point) { mount("bpf", point, "bpf", 0, "mode=0700") }
-    return point
+    return Mount(root: "/", point: point, type: "bpf")
   }
 }
 

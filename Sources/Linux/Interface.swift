@@ -79,7 +79,8 @@ public struct Interface: Hashable, Sendable {
       attributes[type].flatMap { $0.count == 4 ? $0.loadUnaligned(as: UInt32.self) : nil } ?? 0
     }
     self.init(
-      index: UInt32(message.ifi_index), name: String(decoding: name.prefix { $0 != 0 }, as: UTF8.self),
+      index: UInt32(bitPattern: message.ifi_index),
+      name: String(decoding: name.prefix { $0 != 0 }, as: UTF8.self),
       hardwareType: message.ifi_type,
       kind: kind.map { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) } ?? "",
       master: number(Int(IFLA_MASTER)), lower: number(Int(IFLA_LINK)),

@@ -13,6 +13,12 @@ public struct Mount: Hashable, Sendable {
       .filter { $0.type == type }
   }
 
+  init(root: String, point: String, type: String) {
+    self.root = root
+    self.point = point
+    self.type = type
+  }
+
   /// "36 35 98:0 /root /point rw,noatime shared:1 - type source options": the fields before " - " vary in number.
   init?(line: Substring) {
     let fields = line.split(separator: " ")
@@ -49,7 +55,7 @@ public enum BPFFileSystem {
   /// Whether it is mounted, and pins could be made there. Pins nothing: a pin would stay if the process were killed.
   public static func finding() -> Finding {
     do throws(SystemError) {
-      guard let mount = try Mount.all(ofType: "bpf").last else {
+      guard let point = BPFFolder.usual(among: try Mount.all(ofType: "bpf"))?.point else {
         let isKnown = try contents(ofSmallFile: "/proc/filesystems").split(separator: "\n").contains {
           $0.hasSuffix("\tbpf")
         }
@@ -59,8 +65,8 @@ public enum BPFFileSystem {
       }
       return .attempt(need: need) { () throws(SystemError) in
         // Looks at the mount's and the folder's permissions alike.
-        try system("access for writing", mount.point) { access(mount.point, W_OK | X_OK) }
-        return mount.point
+        try system("access for writing", point) { access(point, W_OK | X_OK) }
+        return point
       }
     } catch {
       return .untried("\(error)")

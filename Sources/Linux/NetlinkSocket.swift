@@ -104,7 +104,7 @@ public final class NetlinkSocket: Sendable {
           if code < 0 { throw SystemError("netlink dump", code: -code) }
           return .done
         case NLMSG_ERROR:
-          let code = payload.loadUnaligned(as: Int32.self)
+          let code = payload.count >= 4 ? payload.loadUnaligned(as: Int32.self) : 0
           if code != 0 { throw SystemError("netlink dump", code: -code) }
           return .done
         default:

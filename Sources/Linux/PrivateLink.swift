@@ -44,43 +44,25 @@ public struct PrivateLink: ~Copyable {
     let near = if_nametoindex("near")
     let far = if_nametoindex("far")
     for (local, remote) in [(Self.local6, Self.remote6), (Self.local4, Self.remote4)] {
-      try Rtnetlink.run("ip address add \(local) dev near nodad", RTM_NEWADDR, NLM_F_CREATE) { request in
-        var address = ifaddrmsg()
-        address.ifa_family = UInt8(local.isIPv4 ? AF_INET : AF_INET6)
-        address.ifa_prefixlen = local.isIPv4 ? 24 : 64
-        address.ifa_index = near
-        address.ifa_flags = UInt8(IFA_F_NODAD)
-        request.put(address)
-        request.put(Int(IFA_LOCAL), local.octets)
-        request.put(Int(IFA_ADDRESS), local.octets)
-      }
-      try Rtnetlink.run("ip neighbour add \(remote) dev near", RTM_NEWNEIGH, NLM_F_CREATE) { request in
-        var neighbour = ndmsg()
-        neighbour.ndm_family = UInt8(local.isIPv4 ? AF_INET : AF_INET6)
-        neighbour.ndm_ifindex = Int32(near)
-        neighbour.ndm_state = UInt16(NUD_PERMANENT)
-        request.put(neighbour)
-        request.put(Int(NDA_DST), remote.octets)
-        request.put(Int(NDA_LLADDR), [2, 0, 0, 0, 0, 2])
+      try Self.addAddress(local, to: near)
+      try Self.addNeighbour(remote, Self.remoteHardware, to: near)
+    }
+    if isBridged {
+      // Nobody answers from there, so the bridge has to be told who is behind which port.
+      try Rtnetlink.run(
+        "bridge fdb add 02:00:00:00:00:02 dev outside master static", RTM_NEWNEIGH, NLM_F_CREATE
+      ) {
+        request in
+        var station = ndmsg()
+        station.ndm_family = UInt8(AF_BRIDGE)
+        station.ndm_ifindex = Int32(if_nametoindex("outside"))
+        station.ndm_state = UInt16(NUD_NOARP)
+        station.ndm_flags = UInt8(NTF_MASTER)
+        request.put(station)
+        request.put(Int(NDA_LLADDR), Self.remoteHardware)
       }
     }
-    let made = try Descriptor("socket", "AF_PACKET") {
-      socket(
-        AF_PACKET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
-        Int32(UInt16(ETH_P_ALL).bigEndian))
-    }
-    var address = sockaddr_ll()
-    address.sll_family = UInt16(AF_PACKET)
-    address.sll_protocol = UInt16(ETH_P_ALL).bigEndian
-    address.sll_ifindex = Int32(isBridged ? if_nametoindex("end") : far)
-    try system("bind", "far") {
-      withUnsafePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          bind(made.raw, $0, socklen_t(MemoryLayout<sockaddr_ll>.size))
-        }
-      }
-    }
-    capture = made
+    capture = try Self.openCapture(at: isBridged ? if_nametoindex("end") : far)
     self.near = Interface(index: near, name: "near", hardwareType: UInt16(ARPHRD_ETHER), mtu: 1500)
     self.far = Interface(index: far, name: "far", hardwareType: UInt16(ARPHRD_ETHER), mtu: 1500)
     outside =
@@ -90,21 +72,86 @@ public struct PrivateLink: ~Copyable {
       : nil
   }
 
-  private static func addPair(_ name: String, _ peer: String) throws(SystemError) {
+  /// The hardware addresses of the two ends that packets go between. Locally administered, IEEE 802 §8.4.
+  static let localHardware: [UInt8] = [2, 0, 0, 0, 0, 1]
+  static let remoteHardware: [UInt8] = [2, 0, 0, 0, 0, 2]
+
+  /// - Parameters:
+  ///   - hardware: of the first end, which has a random one else.
+  ///   - peerHardware: of the second.
+  ///   - namespace: a descriptor of the network namespace that the second end is made in; nil for this one.
+  static func addPair(
+    _ name: String, _ peer: String, hardware: [UInt8]? = nil, peerHardware: [UInt8]? = nil,
+    peerIn namespace: Int32? = nil
+  ) throws(SystemError) {
     try Rtnetlink.run("ip link add \(name) type veth peer name \(peer)", RTM_NEWLINK, NLM_F_CREATE) {
       request in
       request.put(ifinfomsg())
       request.put(Int(IFLA_IFNAME), name)
+      if let hardware { request.put(Int(IFLA_ADDRESS), hardware) }
       request.nest(Int(IFLA_LINKINFO)) { info in
         info.put(Int(IFLA_INFO_KIND), "veth")
         info.nest(Int(IFLA_INFO_DATA)) { data in
           data.nest(Int(VETH_INFO_PEER)) { end in
             end.put(ifinfomsg())
             end.put(Int(IFLA_IFNAME), peer)
+            if let peerHardware { end.put(Int(IFLA_ADDRESS), peerHardware) }
+            if let namespace {
+              withUnsafeBytes(of: namespace) { end.put(Int(IFLA_NET_NS_FD), Array($0)) }
+            }
           }
         }
       }
     }
+  }
+
+  /// At once in use: no duplicate address detection.
+  static func addAddress(_ address: Address, to device: UInt32) throws(SystemError) {
+    try Rtnetlink.run("ip address add \(address) nodad", RTM_NEWADDR, NLM_F_CREATE) { request in
+      var message = ifaddrmsg()
+      message.ifa_family = UInt8(address.isIPv4 ? AF_INET : AF_INET6)
+      message.ifa_prefixlen = address.isIPv4 ? 24 : 64
+      message.ifa_index = device
+      message.ifa_flags = UInt8(IFA_F_NODAD)
+      request.put(message)
+      request.put(Int(IFA_LOCAL), address.octets)
+      request.put(Int(IFA_ADDRESS), address.octets)
+    }
+  }
+
+  static func addNeighbour(
+    _ address: Address, _ hardware: [UInt8], to device: UInt32
+  ) throws(SystemError) {
+    try Rtnetlink.run("ip neighbour add \(address)", RTM_NEWNEIGH, NLM_F_CREATE) { request in
+      var message = ndmsg()
+      message.ndm_family = UInt8(address.isIPv4 ? AF_INET : AF_INET6)
+      message.ndm_ifindex = Int32(device)
+      message.ndm_state = UInt16(NUD_PERMANENT)
+      request.put(message)
+      request.put(Int(NDA_DST), address.octets)
+      request.put(Int(NDA_LLADDR), hardware)
+    }
+  }
+
+  /// A packet socket that sees what comes to a device and what it sends, from the IP header on.
+  static func openCapture(at device: UInt32) throws(SystemError) -> Descriptor {
+    let made = try Descriptor("socket", "AF_PACKET") {
+      socket(
+        AF_PACKET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
+        Int32(UInt16(ETH_P_ALL).bigEndian))
+    }
+    var address = sockaddr_ll()
+    address.sll_family = UInt16(AF_PACKET)
+    address.sll_protocol = UInt16(ETH_P_ALL).bigEndian
+    address.sll_ifindex = Int32(device)
+    try system("bind", "the far end") {
+      withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          bind(made.raw, $0, socklen_t(MemoryLayout<sockaddr_ll>.size))
+        }
+      }
+    }
+    return made
   }
 
   mutating func nextPort() -> UInt16 {
@@ -190,7 +237,7 @@ extension Address {
 }
 
 extension Endpoint {
-  fileprivate func withSocketAddress(
+  func withSocketAddress(
     _ body: (UnsafePointer<sockaddr>, socklen_t) throws(SystemError) -> Void
   ) throws(SystemError) {
     // sockaddr_in and sockaddr_in6: family, port, then the address at 4 and 8.

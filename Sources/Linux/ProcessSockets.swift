@@ -24,6 +24,14 @@ public struct ProcessSockets: Sendable {
     }
   }
 
+  /// Whether processes of other users can be looked into: that takes CAP_SYS_PTRACE, and a /proc that shows them.
+  /// Process 1 is root's, and always there.
+  public static var seesOthers: Bool {
+    guard let listing = opendir("/proc/1/fd") else { return false }
+    closedir(listing)
+    return true
+  }
+
   /// The numbers of this process's own sockets.
   public static func own() -> Set<UInt32> {
     var inodes: Set<UInt32> = []

@@ -79,7 +79,8 @@ struct Rtnetlink {
       Glibc.socket(AF_NETLINK, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), NETLINK_ROUTE)
     }
     try system("send", command) { Glibc.send(socket.raw, bytes, bytes.count, 0) }
-    var answer = [UInt8](repeating: 0, count: 4096)
+    // A link's description with counters and options is three pages at most.
+    var answer = [UInt8](repeating: 0, count: 1 << 14)
     let count = try system("recv", command) { recv(socket.raw, &answer, answer.count, 0) }
     guard count >= MemoryLayout<nlmsghdr>.size + MemoryLayout<Int32>.size else {
       throw SystemError(command, code: EPROTO)

@@ -13,9 +13,10 @@ public final class SingleDaemon: Sendable {
     path = "\(folder)/net-\(try NetworkNamespaceID.own()).pid"
     if mkdir(folder, 0o755) != 0, errno != EEXIST { throw SystemError("mkdir", folder) }
     file = try Self.locked(path)
+    // The number is for the message that a second daemon ends with. The lock is what counts, so a full disk costs no more
+    // than the number.
     let text = Array("\(getpid())\n".utf8)
-    try system("ftruncate", path) { ftruncate(file.raw, 0) }
-    try system("write", path) { write(file.raw, text, text.count) }
+    if ftruncate(file.raw, 0) == 0 { _ = write(file.raw, text, text.count) }
   }
 
   deinit { unlink(path) }
@@ -33,15 +34,6 @@ public final class SingleDaemon: Sendable {
     }
   }
 
-  /// The process that runs in this namespace; nil for none.
-  public static func running(in folder: String = "/run/marker") throws(SystemError) -> AnotherDaemon? {
-    let path = "\(folder)/net-\(try NetworkNamespaceID.own()).pid"
-    let fd = open(path, O_RDONLY | O_CLOEXEC)
-    guard fd >= 0 else { return nil }
-    let file = Descriptor(owning: fd)
-    guard flock(file.raw, LOCK_SH | LOCK_NB) != 0 else { return nil }
-    return AnotherDaemon(pid: (try? contents(ofSmallFile: path)).flatMap { Int32($0.filter(\.isNumber)) })
-  }
 }
 
 /// A daemon runs in this network namespace already.

@@ -38,7 +38,9 @@ public struct SocketDescription {
     let source = Self.idOffset + Self.sourceOffset
     guard
       let local = Address(UnsafeRawBufferPointer(rebasing: payload[source..<source + width])),
-      let remote = Address(UnsafeRawBufferPointer(rebasing: payload[source + 16..<source + 16 + width]))
+      let remote = Address(UnsafeRawBufferPointer(rebasing: payload[source + 16..<source + 16 + width])),
+      // An unconnected IPv6 socket may be bound to a mapped address while its remote end is `::`: no flow.
+      local.isIPv4 == remote.isIPv4
     else { return nil }
     key = FlowKey(
       local: Endpoint(local, UInt16(bigEndian: message.id.idiag_sport)),

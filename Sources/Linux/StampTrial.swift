@@ -36,7 +36,7 @@ extension PrivateLink {
     return .yes
   }
 
-  private static func mark(_ stamp: Stamp) -> Mark? {
+  static func mark(_ stamp: Stamp) -> Mark? {
     switch stamp {
     case .label: FlowLabel(label).map { Mark(label: LabelStamp($0, .flow)) }
     case .ipv6CodePoint, .ipv4CodePoint:

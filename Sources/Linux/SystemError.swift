@@ -15,6 +15,13 @@ public struct SystemError: Error, Equatable, Sendable {
   }
 }
 
+extension SystemError {
+  /// The same call may work later: the host was short of something, or busy.
+  public var mayPass: Bool {
+    [ENOMEM, EMFILE, ENFILE, ENOBUFS, EAGAIN, EINTR, EBUSY, ENOSPC].contains(code)
+  }
+}
+
 extension SystemError: CustomStringConvertible {
   public var description: String {
     "\(call)\(subject.isEmpty ? "" : " \(subject)"): \(String(cString: strerror(code)))"

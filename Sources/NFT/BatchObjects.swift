@@ -151,13 +151,13 @@ extension Batch {
     return notes
   }
 
-  /// nft add rule inet TABLE CHAIN …
-  mutating func addRule(_ chain: String, _ expressions: [Expression]) {
+  /// nft add rule inet TABLE CHAIN …, or, in front of all others, nft insert rule
+  mutating func addRule(_ chain: String, _ expressions: [Expression], isFirst: Bool = false) {
     let object = NetlinkHandle.rule()
     nftnl_rule_set_str(object.raw, UInt16(NFTNL_RULE_TABLE.rawValue), table.name)
     nftnl_rule_set_str(object.raw, UInt16(NFTNL_RULE_CHAIN.rawValue), chain)
     for expression in expressions { nftnl_rule_add_expr(object.raw, expression.make()) }
-    append(.newRule, NLM_F_CREATE | NLM_F_APPEND, .rule(chain: chain)) {
+    append(.newRule, NLM_F_CREATE | (isFirst ? 0 : NLM_F_APPEND), .rule(chain: chain)) {
       nftnl_rule_nlmsg_build_payload($0, object.raw)
     }
   }

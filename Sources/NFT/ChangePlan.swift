@@ -3,22 +3,18 @@ internal import Flow
 /// How one transaction carries out a run of changes.
 struct ChangePlan {
   private(set) var batch: Batch
-  /// The mark words in use afterwards, with their numbers of flows.
+  /// The mark words that have a chain afterwards, with their numbers of flows.
   private(set) var words: [UInt32: Int]
   /// The changes that unmark, in the order in which the kernel will report their elements.
   private(set) var unmarking: [Int32] = []
   /// Which messages make the chain of which word.
   private(set) var making: [(messages: Range<Int>, word: UInt32)] = []
-  /// The first message that removes chains which nobody uses any more.
-  private(set) var removing = 0
 
   struct Options {
     /// Changes that the kernel refused.
     var skipped: Set<Int32> = []
     /// One element a message, so that an error names it.
     var alone = false
-    /// Leave chains that nobody uses.
-    var keepsChains = false
   }
 
   /// The flows that are to be marked anew, as the kernel has them: word and count.
@@ -69,16 +65,8 @@ struct ChangePlan {
       making.append((first..<batch.count, word))
     }
     runs.add(to: &batch)
-    removing = batch.count
-    for (word, count) in self.words where count <= 0 {
-      if options.keepsChains, words[word] != nil {
-        self.words[word] = 0
-        continue
-      }
-      self.words[word] = nil
-      guard words[word] != nil, let unused = MarkWord(rawValue: word) else { continue }
-      Ruleset.removeMark(unused, &batch)
-    }
+    // Marks that nobody uses any more keep their chains until the next transaction, see `MarkChains`.
+    for (word, count) in self.words where count <= 0 { self.words[word] = words[word] == nil ? nil : 0 }
   }
 }
 

@@ -39,6 +39,8 @@ enum Verdict: Equatable, Sendable {
 enum Expression: Equatable, Sendable {
   enum Meta: Equatable, Sendable {
     case mark, networkProtocol, transport, outputName
+    /// Nanoseconds since 1970, 64 bits (Linux 5.4).
+    case time
 
     /// `enum nft_meta_keys`.
     var key: UInt32 {
@@ -47,6 +49,7 @@ enum Expression: Equatable, Sendable {
       case .networkProtocol: UInt32(NFT_META_NFPROTO.rawValue)
       case .transport: UInt32(NFT_META_L4PROTO.rawValue)
       case .outputName: UInt32(NFT_META_OIFNAME.rawValue)
+      case .time: UInt32(NFT_META_TIME_NS.rawValue)
       }
     }
   }
@@ -72,6 +75,10 @@ enum Expression: Equatable, Sendable {
   /// register = register & mask ^ xor
   case bitwise(Register, mask: [UInt8], xor: [UInt8])
   case equal(Register, [UInt8])
+  /// Compares as memory does: numbers have to be in network order.
+  case isGreater(Register, [UInt8])
+  /// Brings 64 bits into network order.
+  case toNetworkOrder(Register)
   /// Into a register, into the verdict, or as a question.
   case lookUp(Register, set: String, into: Register?)
   case isNotIn(Register, set: String)
@@ -88,7 +95,8 @@ enum Expression: Equatable, Sendable {
     case .loadMeta, .setMark: name = "meta"
     case .load, .write: name = "payload"
     case .bitwise: name = "bitwise"
-    case .equal: name = "cmp"
+    case .equal, .isGreater: name = "cmp"
+    case .toNetworkOrder: name = "byteorder"
     case .lookUp, .isNotIn: name = "lookup"
     case .immediate, .verdict: name = "immediate"
     case .hash: name = "hash"
@@ -138,6 +146,16 @@ enum Expression: Equatable, Sendable {
       u32(NFTNL_EXPR_CMP_SREG, register.number)
       u32(NFTNL_EXPR_CMP_OP, UInt32(NFT_CMP_EQ.rawValue))
       data(NFTNL_EXPR_CMP_DATA, bytes)
+    case .isGreater(let register, let bytes):
+      u32(NFTNL_EXPR_CMP_SREG, register.number)
+      u32(NFTNL_EXPR_CMP_OP, UInt32(NFT_CMP_GT.rawValue))
+      data(NFTNL_EXPR_CMP_DATA, bytes)
+    case .toNetworkOrder(let register):
+      u32(NFTNL_EXPR_BYTEORDER_SREG, register.number)
+      u32(NFTNL_EXPR_BYTEORDER_DREG, register.number)
+      u32(NFTNL_EXPR_BYTEORDER_OP, UInt32(NFT_BYTEORDER_HTON.rawValue))
+      u32(NFTNL_EXPR_BYTEORDER_LEN, 8)
+      u32(NFTNL_EXPR_BYTEORDER_SIZE, 8)
     case .lookUp(let register, let set, let destination):
       u32(NFTNL_EXPR_LOOKUP_SREG, register.number)
       text(NFTNL_EXPR_LOOKUP_SET, set)

@@ -184,6 +184,14 @@ public final class NFTPath: MarkingPath {
     do { return try socket.has(table) } catch { throw PathError(.nft, Self.explain(error)) }
   }
 
+  /// Goes and leaves the marks until then, if no other process has taken over. Kernels before 5.4 refuse that: there they
+  /// stay.
+  public func leaveMarks(until time: WallClockTime) throws(PathError) {
+    var batch = Batch(table)
+    Ruleset.end(at: UInt64(max(time.microseconds, 0)) * 1000, &batch)
+    do { try socket.commit(batch) } catch { throw PathError(.nft, Self.explain(error)) }
+  }
+
   /// Removes the table and with it every trace of this path. Afterwards the path is of no use any more.
   public func detach() throws(PathError) { try Self.remove(table, &socket) }
 
@@ -206,6 +214,15 @@ public final class NFTPath: MarkingPath {
       throw PathError(.nft, explain(error))
     }
     return true
+  }
+
+  /// Whether an earlier process has left a table.
+  ///
+  /// - Throws: where that cannot be told at the moment. Where there is no nf_tables to be had, there is none.
+  public static func isLeft(table: TableName = .marker) throws(PathError) -> Bool {
+    do throws(SystemError) { return try NFTMemory.isThere(table: table) } catch {
+      throw PathError(.nft, explain(error))
+    }
   }
 
   /// Reads the flows of the table that an earlier process left: their marks and counts. None where there is no such

@@ -23,6 +23,7 @@ extension NFTPath {
       apply(start..<end, &batch)
       start = end
     }
+    removeIdleChains()
   }
 
   private func apply(_ range: Range<Int>, _ batch: inout ChangeBatch) {
@@ -51,6 +52,7 @@ extension NFTPath {
       if present[key] == nil { fail(Int32(index), ENOENT) }
     }
 
+    makeChains(of: batch.changes[range], except: options.skipped)
     var lastCode = EIO
     for _ in 0..<Self.attempts {
       let plan = ChangePlan(batch.changes[range], words, present, table, options)
@@ -80,7 +82,6 @@ extension NFTPath {
               switch verdict(on: refusal, plan, batch.changes[range]) {
               case .guilty(let indices): for index in indices { fail(index, refusal.code) }
               case .oneOfMany: options.alone = true
-              case .idleChain: options.keepsChains = true
               }
             }
             continue
@@ -97,14 +98,11 @@ extension NFTPath {
     case guilty([Int32])
     /// One of the changes in the message; which one is not said.
     case oneOfMany
-    /// A chain that nobody uses, as far as we know.
-    case idleChain
   }
 
   private func verdict(
     on refusal: BatchError.Refusal, _ plan: ChangePlan, _ changes: ArraySlice<ChangeBatch.Change>
   ) -> Culprit {
-    if refusal.message >= plan.removing { return .idleChain }
     if let made = plan.making.first(where: { $0.messages.contains(refusal.message) }) {
       return .guilty(
         changes.indices.lazy.filter {

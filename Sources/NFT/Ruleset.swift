@@ -94,6 +94,20 @@ enum Ruleset {
     return chain
   }
 
+  /// meta time > TIME return: the marks end by themselves. In front of all rules, so that nothing is changed in the others
+  /// and the next daemon's table, which takes this one's place, knows nothing of it.
+  ///
+  /// - Parameter time: nanoseconds since 1970.
+  static func end(at time: UInt64, _ batch: inout Batch) {
+    let limit = withUnsafeBytes(of: time.bigEndian) { Array($0) }
+    batch.addRule(
+      out,
+      [
+        .loadMeta(.time, Stamping.a), .toNetworkOrder(Stamping.a), .isGreater(Stamping.a, limit),
+        .verdict(.return),
+      ], isFirst: true)
+  }
+
   /// The chain of one mark.
   static func addMark(_ word: MarkWord, _ batch: inout Batch) {
     batch.addChain(word.chain)

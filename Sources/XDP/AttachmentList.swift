@@ -20,6 +20,10 @@ struct AttachmentList {
     entries.first { $0.interface == interface }?.attachment.hook
   }
 
+  func isMisplaced(on interface: UInt32) -> Bool {
+    entries.contains { $0.interface == interface && $0.attachment.isMisplaced }
+  }
+
   mutating func append(_ attachment: consuming TCAttachment, _ interface: UInt32) {
     entries.append(Entry(interface, attachment))
   }
@@ -27,10 +31,11 @@ struct AttachmentList {
   /// Has all of them outlive the process.
   ///
   /// - Throws: the first failure; the others are kept.
-  func keep(at path: (UInt32) -> String) throws(BPFError) {
+  func keep(at pins: (UInt32) -> (link: String, qdisc: String)) throws(BPFError) {
     var failure: BPFError?
     for entry in entries {
-      do throws(BPFError) { try entry.attachment.keep(at: path(entry.interface)) } catch {
+      let (link, qdisc) = pins(entry.interface)
+      do throws(BPFError) { try entry.attachment.keep(at: link, qdisc: qdisc) } catch {
         failure = failure ?? error
       }
     }

@@ -26,10 +26,11 @@ struct ClsactFilter: ~Copyable {
   /// Filters run by ascending priority. The first one free, so that no other's verdict ends the chain before us.
   private static let priorities: ClosedRange<UInt32> = 1...64
 
+  /// - Parameter ownsQdisc: an earlier process made the qdisc.
   /// - Throws: what the kernel said of the last thing tried.
   init(
     program: Int32, programName: String, interface: Interface, _ direction: TCDirection = .egress,
-    life: MarkLife = MarkLife()
+    ownsQdisc: Bool = false, life: MarkLife = MarkLife()
   ) throws(SystemError) {
     var hook = Self.hook(interface, direction.point)
     let made = bpf_tc_hook_create(&hook)
@@ -57,7 +58,7 @@ struct ClsactFilter: ~Copyable {
         self.direction = direction
         self.priority = priority
         programID = options.prog_id
-        madeQdisc = made == 0
+        madeQdisc = made == 0 || ownsQdisc
         self.life = life
         return
       }
@@ -78,8 +79,23 @@ struct ClsactFilter: ~Copyable {
     if madeQdisc { Self.removeQdiscIfUnused(interface) }
   }
 
+  /// Has another process know that the qdisc was made here: a pin of the program says so.
+  func keepQdisc(at path: String) throws(SystemError) {
+    guard madeQdisc else { return }
+    let fd = bpf_prog_get_fd_by_id(programID)
+    guard fd >= 0 else { throw SystemError("bpf_prog_get_fd_by_id", interface.name, code: -fd) }
+    let program = Descriptor(owning: fd)
+    try PinnedMap.pin(program.raw, path)
+  }
+
   /// Has the filter go with this value also where the others of its path stay.
   func withdraw() { standing.isWithdrawn = true }
+
+  /// Whether an earlier process left one on an interface.
+  static func isLeft(on interface: Interface, programName: String) -> Bool {
+    var hook = hook(interface, BPF_TC_EGRESS)
+    return priorities.contains { occupant(&hook, $0) == programName }
+  }
 
   /// Removes the filters that earlier processes left on an interface. The qdisc stays: others may count on it.
   ///
@@ -135,7 +151,7 @@ struct ClsactFilter: ~Copyable {
   }
 
   /// Deletes the clsact qdisc, unless a filter hangs on either side of it.
-  private static func removeQdiscIfUnused(_ interface: Interface) {
+  static func removeQdiscIfUnused(_ interface: Interface) {
     guard (try? TrafficFilters.exist(on: interface)) == false else { return }
     var hook = hook(
       interface, bpf_tc_attach_point(rawValue: BPF_TC_INGRESS.rawValue | BPF_TC_EGRESS.rawValue))

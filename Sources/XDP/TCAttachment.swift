@@ -27,19 +27,28 @@ struct TCAttachment: ~Copyable {
     }
   }
 
+  /// The neighbour that it was to be beside is not at this interface's tcx: it runs first.
+  var isMisplaced: Bool {
+    switch holder {
+    case .tcx(let link): link.isMisplaced
+    case .clsact: false
+    }
+  }
+
   /// - Parameters:
   ///   - hook: nil tries tcx and falls back to clsact.
-  ///   - pinned: the path of a pin from an earlier process to take over, where there is one.
+  ///   - order: where in a tcx chain.
+  ///   - pinned: the paths of pins from earlier processes; the first that is there is taken over.
+  ///   - ownsQdisc: an earlier process made the qdisc that clsact needs.
   ///   - life: whether the attachment stays when this value goes.
   init(
-    programs: TCPrograms, interface: Interface, hook: TCHook?, pinned: String? = nil,
-    life: MarkLife = MarkLife()
+    programs: TCPrograms, interface: Interface, hook: TCHook?, order: TCXOrder = .first,
+    pinned: [String] = [], ownsQdisc: Bool = false, life: MarkLife = MarkLife()
   ) throws(BPFError) {
     guard let header = interface.linkHeader else { throw .linkLayer(interface) }
     try self.init(
       program: programs.program(for: header), name: TCPrograms.name(of: header), interface: interface,
-      .egress,
-      hook: hook, pinned: pinned, life: life)
+      .egress, hook: hook, order: order, pinned: pinned, ownsQdisc: ownsQdisc, life: life)
   }
 
   /// - Parameters:
@@ -47,13 +56,14 @@ struct TCAttachment: ~Copyable {
   ///   - name: by which a filter that a killed process left is known.
   init(
     program: Int32, name: String, interface: Interface, _ direction: TCDirection, hook: TCHook?,
-    pinned: String? = nil, life: MarkLife = MarkLife()
+    order: TCXOrder = .first, pinned: [String] = [], ownsQdisc: Bool = false, life: MarkLife = MarkLife()
   ) throws(BPFError) {
     do throws(SystemError) {
       if hook != .clsact {
         do throws(SystemError) {
           holder = .tcx(
-            try TCXLink(program: program, interface: interface, direction, pinned: pinned, life: life))
+            try TCXLink(
+              program: program, interface: interface, direction, order: order, pinned: pinned, life: life))
           self.hook = .tcx
           return
         } catch {
@@ -62,7 +72,9 @@ struct TCAttachment: ~Copyable {
         }
       }
       holder = .clsact(
-        try ClsactFilter(program: program, programName: name, interface: interface, direction, life: life))
+        try ClsactFilter(
+          program: program, programName: name, interface: interface, direction, ownsQdisc: ownsQdisc,
+          life: life))
       self.hook = .clsact
     } catch {
       throw .attach(error)
@@ -79,12 +91,17 @@ struct TCAttachment: ~Copyable {
 
   /// Has the attachment outlive the process, as a clsact filter does by itself.
   ///
-  /// - Parameter path: where what there is to pin is pinned.
-  func keep(at path: String) throws(BPFError) {
-    switch holder {
-    case .tcx(let link):
-      do throws(SystemError) { try link.keep(at: path) } catch { throw .attach(error) }
-    case .clsact: break
+  /// - Parameters:
+  ///   - link: where a link is pinned.
+  ///   - qdisc: where a pin says that the qdisc is ours.
+  func keep(at link: String, qdisc: String) throws(BPFError) {
+    do throws(SystemError) {
+      switch holder {
+      case .tcx(let held): try held.keep(at: link)
+      case .clsact(let filter): try filter.keepQdisc(at: qdisc)
+      }
+    } catch {
+      throw .attach(error)
     }
   }
 }

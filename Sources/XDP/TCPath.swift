@@ -17,9 +17,12 @@ public final class TCPath: MarkingPath {
   let life = MarkLife()
   /// Where what outlives the process is pinned; nil for nowhere.
   let pins: BPFFolder?
-  /// Attaching takes over what an earlier process has left.
-  private let adopts: Bool
+  /// Another path of this process has taken over what is pinned.
+  var isFollowed = false
+  /// Where earlier processes have pinned what attaching takes over.
+  private let heirlooms: [BPFFolder]
   private let hook: TCHook?
+  private let order: TCXOrder
   private var ipv6Flows = 0
   private var ipv4Flows = 0
   private var scope: ScopeMarks?
@@ -34,14 +37,16 @@ public final class TCPath: MarkingPath {
   ///   - hook: the only hook to use, nil for the best that the kernel has.
   ///   - insertsHeaders: whether marks with extension headers are to be had; these programs are larger.
   ///   - pins: where `keepMarks` pins.
+  ///   - order: where in tcx's chains.
   ///   - adopts: attaching swaps the programs of an earlier process for these, so that no packet passes between them;
   ///     all flows have to be marked before. Else these programs run beside those of others.
   public init(
-    maxFlows: Int, hook: TCHook? = nil, insertsHeaders: Bool = false, pins: BPFFolder? = nil,
-    adopts: Bool = false
+    maxFlows: Int, hook: TCHook? = nil, order: TCXOrder = .first, insertsHeaders: Bool = false,
+    pins: BPFFolder? = nil, adopts: Bool = false
   ) throws(BPFError) {
     self.pins = pins
-    self.adopts = adopts
+    self.order = order
+    heirlooms = adopts ? pins.map { [$0] + $0.otherVersions.reversed() } ?? [] : []
     // Until it is known that all is well: the marks that were there must not go with a start that fails.
     life.outlivesProcess = adopts
     let programs = try TCPrograms(maxFlows: maxFlows, insertsHeaders: insertsHeaders)
@@ -65,17 +70,27 @@ public final class TCPath: MarkingPath {
   func attach(to interface: Interface, hook: TCHook?) throws(BPFError) -> TCHook {
     try programs.setMTU(interface.mtu, ofInterface: interface.index)
     if let hook = attachments.hook(on: interface.index) { return hook }
-    let pinned = adopts ? pins?.pin(Self.pin(ofLinkOn: interface.index)) : nil
+    let pinned = heirlooms.map { $0.pin(Self.pin(ofLinkOn: interface.index)) }
+    let ownsQdisc = pins.map { access($0.pin(Self.pin(ofQdiscOn: interface.index)), F_OK) == 0 } ?? false
     let attachment = try TCAttachment(
-      programs: programs, interface: interface, hook: hook, pinned: pinned, life: life)
+      programs: programs, interface: interface, hook: hook, order: order, pinned: pinned,
+      ownsQdisc: ownsQdisc,
+      life: life)
     let taken = attachment.hook
     attachments.append(attachment, interface.index)
     return taken
   }
 
+  /// The hook that an interface is attached by; nil where it is not.
+  public func hook(on index: UInt32) -> TCHook? { attachments.hook(on: index) }
+
+  /// Whether the program that this one was to be beside is not at an interface's tcx, so that this one runs first.
+  public func isMisplaced(on index: UInt32) -> Bool { attachments.isMisplaced(on: index) }
+
   /// Detaches from an interface; one that is gone has taken the attachment with it.
   public func detach(fromInterface index: UInt32) {
     attachments.remove(index)
+    if !isFollowed { pins?.remove(Self.pin(ofQdiscOn: index)) }
     programs.forgetMTU(ofInterface: index)
   }
 

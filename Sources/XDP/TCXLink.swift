@@ -11,10 +11,14 @@ struct TCXLink: ~Copyable {
   private let descriptor: Descriptor
   private let pin = Pin()
   private let life: MarkLife
+  /// The neighbour is not there that it was to be beside: it is at the head.
+  private(set) var isMisplaced = false
 
   private final class Pin {
     /// Where the link is pinned; nil for nowhere.
     var path: String?
+    /// Where an earlier process pinned it, to be removed once it is pinned at a place of this one's.
+    var earlier: String?
     /// The link goes with this value, whatever becomes of others.
     var isWithdrawn = false
   }
@@ -33,39 +37,67 @@ struct TCXLink: ~Copyable {
   private static let linkCreate: Int32 = 28  // BPF_LINK_CREATE
   private static let tcxIngress: UInt32 = 46  // BPF_TCX_INGRESS
   private static let tcxEgress: UInt32 = 47  // BPF_TCX_EGRESS
-  private static let before: UInt32 = 1 << 3  // BPF_F_BEFORE; with nothing to be before: the head
 
-  /// - Parameter pinned: the path of a pin from an earlier process to take over; nil makes a link beside all others.
+  /// - Parameters:
+  ///   - order: where in the chain a new link is to be.
+  ///   - pinned: the paths of pins from earlier processes; the first that is there is taken over. None makes a new link.
   /// - Throws: EINVAL where the kernel has no tcx.
   init(
     program: Int32, interface: Interface, _ direction: TCDirection = .egress,
-    pinned: String? = nil, life: MarkLife = MarkLife()
+    order: TCXOrder = .first, pinned: [String] = [], life: MarkLife = MarkLife()
   ) throws(SystemError) {
     self.life = life
-    if let pinned, let left = try Self.takeOver(pinned, program, interface) {
+    for path in pinned {
+      guard let left = try Self.takeOver(path, program, interface) else { continue }
       descriptor = Descriptor(owning: left)
-      pin.path = pinned
+      pin.path = path
+      pin.earlier = path
       return
     }
+    do throws(SystemError) {
+      descriptor = try Self.make(program, interface, direction, order)
+    } catch {
+      // ENOENT: the neighbour is not in this chain.
+      guard error.code == ENOENT, order.isRelative else { throw error }
+      descriptor = try Self.make(program, interface, direction, .first)
+      isMisplaced = true
+    }
+  }
+
+  private static func make(
+    _ program: Int32, _ interface: Interface, _ direction: TCDirection, _ order: TCXOrder
+  ) throws(SystemError) -> Descriptor {
+    let place = order.words
     var attributes = LinkCreate(
       program: UInt32(program), interface: interface.index,
-      attachType: direction == .ingress ? Self.tcxIngress : Self.tcxEgress, flags: Self.before)
-    descriptor = try Descriptor("attach to tcx \(direction.rawValue) of", interface.name) {
-      clinux_bpf(Self.linkCreate, &attributes, UInt32(MemoryLayout<LinkCreate>.size))
+      attachType: direction == .ingress ? tcxIngress : tcxEgress, flags: place.flags, relative: place.relative
+    )
+    return try Descriptor("attach to tcx \(direction.rawValue) of", interface.name) {
+      clinux_bpf(linkCreate, &attributes, UInt32(MemoryLayout<LinkCreate>.size))
     }
   }
 
   deinit {
-    if let path = pin.path, pin.isWithdrawn || !life.outlivesProcess { unlink(path) }
+    guard let path = pin.path, pin.isWithdrawn || !life.outlivesProcess, isPinned(at: path) else { return }
+    unlink(path)
   }
 
-  /// Has the link outlive the process.
+  /// Has the link outlive the process. What is pinned there gives way at the same moment.
   func keep(at path: String) throws(SystemError) {
-    guard pin.path == nil else { return }
-    unlink(path)
-    let status = bpf_obj_pin(descriptor.raw, path)
-    guard status == 0 else { throw SystemError("bpf_obj_pin", path, code: -status) }
+    guard pin.path != path || !isPinned(at: path) else { return }
+    try PinnedMap.pin(descriptor.raw, path)
+    if let earlier = pin.earlier, earlier != path { unlink(earlier) }
     pin.path = path
+    pin.earlier = nil
+  }
+
+  /// Whether a pin is this link's. A path that follows this one may have put its own in its place.
+  private func isPinned(at path: String) -> Bool {
+    let fd = bpf_obj_get(path)
+    guard fd >= 0 else { return false }
+    let there = Descriptor(owning: fd)
+    guard let own = Self.info(ofLink: descriptor.raw) else { return false }
+    return Self.info(ofLink: there.raw)?.id == own.id
   }
 
   /// Has the link go with this value also where the others of its path stay.
@@ -79,21 +111,21 @@ struct TCXLink: ~Copyable {
   ) throws(SystemError) -> Int32? {
     let fd = bpf_obj_get(path)
     guard fd >= 0 else {
-      guard fd == -ENOENT else { throw SystemError("bpf_obj_get", path, code: -fd) }
+      // EACCES is what the kernel says of a folder in that place.
+      guard fd == -ENOENT || fd == -EACCES else { throw SystemError("bpf_obj_get", path, code: -fd) }
       return nil
     }
     let link = Descriptor(owning: fd)
-    guard interfaceIndex(ofLink: link.raw) == interface.index else {
-      unlink(path)
-      return nil
-    }
+    guard interfaceIndex(ofLink: link.raw) == interface.index else { return nil }
     let status = bpf_link_update(link.raw, program, nil)
     guard status == 0 else { throw SystemError("bpf_link_update", interface.name, code: -status) }
     return link.take()
   }
 
   /// The interface that a tcx link is attached to; 0 where it has gone; nil for what is no tcx link.
-  static func interfaceIndex(ofLink fd: Int32) -> UInt32? {
+  static func interfaceIndex(ofLink fd: Int32) -> UInt32? { info(ofLink: fd)?.interface }
+
+  private static func info(ofLink fd: Int32) -> LinkInfo? {
     var info = LinkInfo()
     let status = withUnsafeMutableBytes(of: &info) { bytes in
       var attributes = GetInfo(
@@ -101,7 +133,7 @@ struct TCXLink: ~Copyable {
       )
       return clinux_bpf(Self.getInfo, &attributes, UInt32(MemoryLayout<GetInfo>.size))
     }
-    return status == 0 && info.type == Self.tcxType ? info.interface : nil
+    return status == 0 && info.type == Self.tcxType ? info : nil
   }
 
   /// The part of `union bpf_attr` that BPF_OBJ_GET_INFO_BY_FD reads.

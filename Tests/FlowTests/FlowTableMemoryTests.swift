@@ -19,6 +19,8 @@ private final class Notebook: FlowMemory {
   }
   func drop(_ key: FlowKey) { records[key] = nil }
   func settle(at now: MonotonicTime) throws(MemoryError) {}
+  func makeRoom(for maxFlows: Int) {}
+  func forgetAll() { records = [:] }
 }
 
 private let local = Address(ipv4: 0xc000_0201)

@@ -167,6 +167,28 @@ private struct Bench: ~Copyable {
     #expect(bench.batch.announcements.first?.end == moment(5).wall)
   }
 
+  /// Ages go by the clock that does not jump. What fireflies tell is the wall clock's: of the start as it was read then,
+  /// of an end in the past by how long ago it was.
+  @Test(arguments: [-86_400, 86_400]) func theWallClockIsSet(by seconds: Int64) {
+    var bench = Bench(limits: FlowTable.Limits(idleTimeout: 100_000_000))
+    bench.apply(.start)
+    func at(_ second: Int64) -> Moment {
+      Moment(
+        wall: WallClockTime(microseconds: moment(second).wall.microseconds + seconds * 1_000_000),
+        monotonic: moment(second).monotonic)
+    }
+    bench.batch.removeAll()
+    bench.table.note(Usage(packets: 1, bytes: 100), of: key, at: at(10))
+    bench.table.age(at: at(90), into: &bench.batch)
+    #expect(bench.table.count == 1 && bench.batch.announcements.isEmpty)
+    bench.table.age(at: at(120), into: &bench.batch)
+    #expect(bench.table.count == 0)
+    let end = bench.batch.announcements.first
+    #expect(end?.start == moment(0).wall)
+    // Never before the start.
+    #expect(end?.end == max(at(10).wall, moment(0).wall))
+  }
+
   @Test func anAddressThatGoesBetweenStartAndEnd() {
     var bench = Bench()
     bench.apply(.start, inbound)

@@ -46,6 +46,29 @@ public final class ForeignProgram: Sendable {
     statistics = try Descriptor("bpf_enable_stats") { bpf_enable_stats(BPF_STATS_RUN_TIME) }
   }
 
+  /// One at XDP, which passes every packet.
+  public init(atXDP: Void) throws(SystemError) {
+    let program = [instruction(0xb7, 0, 2), instruction(0x95, 0, 0)]  // XDP_PASS
+    descriptor = try Descriptor("bpf_prog_load") {
+      program.withUnsafeBufferPointer {
+        bpf_prog_load(BPF_PROG_TYPE_XDP, "foreign", "GPL", $0.baseAddress, $0.count, nil)
+      }
+    }
+    statistics = try Descriptor("bpf_enable_stats") { bpf_enable_stats(BPF_STATS_RUN_TIME) }
+  }
+
+  /// Attaches to an interface's generic XDP hook; it leaves with the descriptor.
+  public func attachXDP(_ interface: String, in namespace: NetworkNamespace) throws(SystemError) -> Descriptor
+  {
+    try namespace.run { () throws(SystemError) -> Descriptor in
+      // program, interface, BPF_XDP, XDP_FLAGS_SKB_MODE.
+      var attributes: [UInt32] = [UInt32(descriptor.raw), if_nametoindex(interface), 37, 1 << 1]
+      return try Descriptor("bpf_link_create", interface) {
+        clinux_bpf(28, &attributes, UInt32(attributes.count * 4))
+      }
+    }
+  }
+
   /// Attaches to TCP's events of a control group, behind those that are there; it leaves with the descriptor.
   public func attach(toGroup folder: String) throws(SystemError) -> Descriptor {
     let group = try Descriptor("open", folder) { open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }

@@ -25,7 +25,10 @@ public final class InlineLab: TwoEnds, Sendable {
   ///   - isWire: whether what leaves `out0` is as on a wire: checksums whole, no super-packets. What arrives at `in0` is
   ///     what a veth carries.
   ///   - bridged: whether the ports are in a bridge.
-  public init(mtu: Int = 1500, isWire: Bool = true, bridged: Bool = true) throws(SystemError) {
+  ///   - queues: of `app0` for sending, and of `in0` for receiving.
+  public init(
+    mtu: Int = 1500, isWire: Bool = true, bridged: Bool = true, queues: Int = 1
+  ) throws(SystemError) {
     near = try NetworkNamespace()
     box = try NetworkNamespace()
     far = try NetworkNamespace()
@@ -39,7 +42,9 @@ public final class InlineLab: TwoEnds, Sendable {
     try box.shell("sysctl -qw net.ipv6.conf.default.disable_ipv6=1")
     try box.shell(
       """
-      ip link add in0 mtu \(mtu) type veth peer name app0 mtu \(mtu) address \(VethPair.nearHardware) netns \(near.path)
+      ip link add in0 mtu \(mtu) numtxqueues \(queues) numrxqueues \(queues) type veth \
+        peer name app0 mtu \(mtu) address \(VethPair.nearHardware) numtxqueues \(queues) numrxqueues \(queues) \
+        netns \(near.path)
       ip link add out0 mtu \(mtu) type veth peer name rem0 mtu \(mtu) address \(VethPair.farHardware) netns \(far.path)
       ip link set in0 up && ip link set out0 up
       """)

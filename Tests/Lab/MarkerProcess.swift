@@ -27,10 +27,11 @@ public final class MarkerProcess: Sendable {
   ///     `--cgroup` it sets the sockets of this process's own group. Marks go with it, unless `KEEP` is in them.
   ///   - configuration: the contents of that file, in which `PIPE` stands for the same.
   ///   - wrapper: starts it with less than this process has; `MARKER` in it stands for the daemon. Must become it.
+  ///   - binary: another copy of it.
   /// - Throws: with its log, where it ends or does not get ready in ten seconds.
   public init(
     _ arguments: String, configuration: String? = nil, in namespace: NetworkNamespace,
-    by wrapper: String = "MARKER"
+    by wrapper: String = "MARKER", binary: String = MarkerProcess.binary
   ) throws(SystemError) {
     let folder = try shell("mktemp -d /tmp/marker-lab-XXXXXX").filter { $0 != "\n" }
     self.folder = folder
@@ -43,7 +44,7 @@ public final class MarkerProcess: Sendable {
       + (arguments.contains("KEEP") || !arguments.contains("--") ? "" : " --clean")
       + ("\(arguments) \(configuration ?? "")".contains("cgroup") || !arguments.contains("--")
         ? "" : " --cgroup \(ProcessGroup.folder)")
-    let daemon = "\(Self.binary) \(arguments)"
+    let daemon = "\(binary) \(arguments)"
     let command = "exec \(wrapper.replacing("MARKER", with: daemon)) 2>\(folder)/log"
     pid = try namespace.run { () throws(SystemError) in try startShell(command) }
     for _ in 0..<1000 {
@@ -83,6 +84,9 @@ public final class MarkerProcess: Sendable {
     }
     try system("rename", path) { rename("\(path).new", path) }
   }
+
+  /// The process that was started: the daemon, or what it was started by.
+  public var number: Int32 { pid }
 
   /// Where its API is, if it was started with `--api API`.
   public var api: String { "\(folder)/api" }

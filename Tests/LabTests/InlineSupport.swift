@@ -155,6 +155,19 @@ extension InlineLab {
   }
 }
 
+extension InlineLab {
+  /// The same while devices come and go: what cannot be sent or does not arrive is sent again.
+  func reaches(_ flow: Conversation, _ wanted: (Frame) -> Bool) throws -> Bool {
+    for _ in 0..<100 {
+      let capture = try Capture("rem0", in: far)
+      do throws(SystemError) { try flow.near.send([1, 2, 3]) } catch { usleep(50_000) }
+      let frames = try capture.frames(quiet: 50).of(flow.key)
+      if frames.count == 1, wanted(frames[0]) { return true }
+    }
+    return false
+  }
+}
+
 extension MarkerProcess {
   /// Tells of a flow by the pipe; 2 17 has the label 0x10044 and DSCP 11.
   func tell(_ state: String, _ flow: Conversation, _ tag: String = "2 17") throws {

@@ -33,7 +33,15 @@ import Testing
   }
 
   private func waitUntilMarked(_ pair: VethPair, _ flow: Conversation) throws {
-    for _ in 0..<100 where try !isMarked(pair, flow) { usleep(20_000) }
+    try wait(pair, flow, isMarked: true)
+  }
+
+  /// A pipe has no answer.
+  private func wait(_ pair: VethPair, _ flow: Conversation, isMarked wanted: Bool) throws {
+    for _ in 0..<200 {
+      if try isMarked(pair, flow) == wanted { return }
+      usleep(20_000)
+    }
   }
 
   private func clean(_ pair: VethPair) throws -> String {
@@ -71,7 +79,7 @@ import Testing
     #expect(Set(frames.of(tcp.key).map(\.flowLabel)).count == 1)
 
     try marker.tell(line("end", udp.key))
-    for _ in 0..<100 where try isMarked(pair, udp) { usleep(20_000) }
+    try wait(pair, udp, isMarked: false)
     #expect(try !isMarked(pair, udp) && isMarked(pair, tcp))
     #expect(marker.stop() == 0)
     #expect(try isMarked(pair, tcp), "marks stay for the next one")
@@ -249,23 +257,27 @@ import Testing
     _ = try clean(pair)
   }
 
-  @Test func marksThatNobodyTakesOverEnd() throws {
+  @Test(arguments: ["tc", "nft"]) func marksThatNobodyTakesOverEnd(path: String) throws {
     let pair = try VethPair()
     let flow = try Conversation.udp(pair)
     let marker = try MarkerProcess(
       "--config CONFIG KEEP",
       configuration: """
         interfaces: [near0]
-        path: tc
+        path: \(path)
         pipes: [PIPE]
-        restart: {graceTime: 2}
+        restart: {graceTime: 5}
         """, in: pair.near)
     try marker.tell(line("start", flow.key))
     try waitUntilMarked(pair, flow)
     #expect(marker.stop() == 0)
     #expect(try isMarked(pair, flow))
-    for _ in 0..<100 where try isMarked(pair, flow) { usleep(50_000) }
+    try wait(pair, flow, isMarked: false)
     #expect(try !isMarked(pair, flow))
+    // The next one goes on, and its marks stay.
+    let next = try start(pair, "--path \(path)")
+    #expect(try isMarked(pair, flow))
+    #expect(next.stop() == 0)
     _ = try clean(pair)
   }
 

@@ -29,7 +29,7 @@ func configuration(_ text: String) throws -> Configuration {
         map: {atlas: 11, 3/14: 15, "3/Data Challenge": none, default: 0}
         ipv6: true
         onlyIfUnset: false
-      tc: {hook: clsact}
+      tc: {hook: clsact, order: after program 7}
       pipes: /run/a
       api:
         listen: ["[2001:db8::1]:7777", /run/api]
@@ -82,7 +82,7 @@ func configuration(_ text: String) throws -> Configuration {
       interfaces: InterfaceSelection(names: ["eth0", "ens*"], discovery: .defaultRoute),
       inline: InlineSettings(engine: .raw, networks: [try Network(text: "2001:db8:7::/48")]), strategy: .auto,
       path: .nft,
-      entropy: .flow, codePoints: map, dscpOnIPv6: true, onlyIfUnset: false, tcHook: .clsact,
+      entropy: .flow, codePoints: map, dscpOnIPv6: true, onlyIfUnset: false, tcHook: .clsact, tcOrder: .after(.program(7)),
       markAll: SciTag(packed: 206),
       exclusions: Exclusions(
         networks: [try Network(text: "2001:db8:5::/48"), try Network(text: "10.0.0.0/8")],
@@ -156,7 +156,7 @@ func configuration(_ text: String) throws -> Configuration {
     ("strategi: label", "1:1: unknown key \"strategi\"; did you mean \"strategy\"?"),
     ("dscp:\n  presett: le", "2:3: unknown key \"presett\" in dscp; did you mean \"preset\"?"),
     ("preset: le", "1:1: unknown key \"preset\"; it is known as dscp.preset"),
-    ("tc: {zzz: 1}", "1:6: unknown key \"zzz\" in tc; known here: hook"),
+    ("tc: {zzz: 1}", "1:6: unknown key \"zzz\" in tc; known here: hook, order"),
     (
       "strategy: lable",
       "1:11: strategy: expected label, dscp, auto, hopByHop, destination or hopByHopDestination, not \"lable\"; did you mean \"label\"?"

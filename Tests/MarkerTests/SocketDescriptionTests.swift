@@ -78,4 +78,27 @@ struct SocketDescriptionTests {
       if count < 350 { #expect(found?.bytes == nil || found?.bytes?.received == 700) }
     }
   }
+
+  /// An IPv6 socket bound to ::ffff:192.0.2.1, without a remote end: fuzzing found that it came out as a flow of two
+  /// address families.
+  @Test func twoFamiliesAreNoFlow() {
+    var message = recorded
+    message.replaceSubrange(8..<24, with: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1])
+    #expect(read(message) == nil)
+    message.replaceSubrange(24..<40, with: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 2])
+    #expect(read(message)?.key.isIPv4 == true)
+  }
+}
+
+struct InterfaceMessageTests {
+  /// Fuzzing found that an index beyond 2^31 - 1 ended the process.
+  @Test func aNegativeIndex() {
+    // struct ifinfomsg, then IFLA_IFNAME.
+    let message: [UInt8] =
+      [0, 0, 1, 0, 0xfe, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0] + [7, 0, 3, 0] + Array("lo\0\0".utf8)
+    message.withUnsafeBytes { bytes in
+      let interface = Interface(bytes)
+      #expect(interface?.index == 0xffff_fffe && interface?.name == "lo")
+    }
+  }
 }

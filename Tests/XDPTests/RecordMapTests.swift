@@ -1,4 +1,5 @@
 import CBPF
+import CTable
 import Flow
 import Glibc
 import Lab
@@ -93,6 +94,65 @@ import Testing
       map.keep(record(1))
       try map.settle(at: MonotonicTime(nanoseconds: 1))
       #expect(try recall(map).count == 1)
+    }
+  }
+
+  /// Records that this program never writes are removed, and the others found.
+  @Test func whatCannotBeUnderstoodIsRemoved() throws {
+    try withFolder { folder in
+      let names = ApplicationNames(own: "marker")
+      let map = try RecordMap(in: folder, maxFlows: 2, names)
+      map.keep(record(1))
+      try map.settle(at: MonotonicTime(nanoseconds: 1))
+      let pinned = Descriptor(owning: bpf_obj_get(folder.pin("records")))
+      var key = marker_key(record(2).key)
+      var value = marker_record(record(2))
+      value.origin = 99
+      #expect(bpf_map_update_elem(pinned.raw, &key, &value, UInt64(BPF_ANY)) == 0)
+      #expect(try recall(RecordMap(in: folder, maxFlows: 2, names)) == [record(1)])
+      // There is room again.
+      map.keep(record(3))
+      try map.settle(at: MonotonicTime(nanoseconds: 1))
+      #expect(try recall(map) == [record(1), record(3)])
+    }
+  }
+
+  @Test func makesRoomWhileInUse() throws {
+    try withFolder { folder in
+      let names = ApplicationNames(own: "marker")
+      let map = try RecordMap(in: folder, maxFlows: 10, names)
+      for port in 1...10 { map.keep(record(UInt16(port))) }
+      try map.settle(at: MonotonicTime(nanoseconds: 1))
+      try map.makeRoom(for: 30)
+      for port in 11...30 { map.keep(record(UInt16(port))) }
+      try map.settle(at: MonotonicTime(nanoseconds: 2))
+      #expect(try recall(RecordMap(in: folder, maxFlows: 30, names)).count == 30)
+    }
+  }
+
+  @Test func aFolderIsAbandonedAfterADayWithoutASignOfLife() throws {
+    try withFolder { folder in
+      let map = try RecordMap(in: folder, maxFlows: 10, ApplicationNames(own: "marker"))
+      let now = MonotonicTime.now()
+      try map.settle(at: now)
+      #expect(!RecordMap.isAbandoned(folder.path, at: now.advanced(milliseconds: 86_000_000)))
+      #expect(RecordMap.isAbandoned(folder.path, at: now.advanced(milliseconds: 86_500_000)))
+      map.forgetAll()
+      #expect(!RecordMap.isAbandoned(folder.path, at: now.advanced(milliseconds: 86_500_000)))
+      #expect(access(folder.path, F_OK) != 0)
+    }
+  }
+
+  /// Something in the folder that is no pin is left, and is no obstacle.
+  @Test func foreignThingsInTheFolder() throws {
+    try withFolder { folder in
+      try #require(mkdir(folder.pin("somebodys"), 0o700) == 0)
+      let map = try RecordMap(in: folder, maxFlows: 10, ApplicationNames(own: "marker"))
+      map.keep(record(1))
+      try map.settle(at: MonotonicTime(nanoseconds: 1))
+      #expect(!folder.removeAll())
+      #expect(folder.names == ["somebodys"])
+      rmdir(folder.pin("somebodys"))
     }
   }
 }

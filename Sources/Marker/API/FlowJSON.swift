@@ -35,6 +35,7 @@ struct FlowJSON {
       fields.append(("entropy", JSONText.quoted(stamp.entropy.rawValue)))
     }
     if let stamp = mark.codePoint { fields.append(("dscp", "\(stamp.codePoint.value)")) }
+    if let stamp = mark.headers { fields.append(("headers", JSONText.quoted(stamp.headers.rawValue))) }
     return JSONText.object(fields)
   }
 }

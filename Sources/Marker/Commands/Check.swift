@@ -6,7 +6,7 @@ struct Check: ParsableCommand {
     abstract: "Check a configuration, marker's or flowd-go's, without touching anything.",
     discussion: """
       Prints every mistake with its line and column, and what would be right. Exits with 0 where the daemon would take \
-      the configuration, warnings or not, and with 1 where it would not. Whether this host can do what it asks for says \
+      the configuration, warnings or not, and with 78 where it would not. Whether this host can do what it asks for says \
       `marker probe`.
       """)
 

@@ -14,18 +14,35 @@ struct Clean: ParsableCommand {
       """)
 
   func run() throws {
-    if let daemon = try SingleDaemon.running() { throw daemon }
+    // Held until the end: a daemon that starts meanwhile would lose what it has just put there.
+    let onlyOne = try Self.lock()
+    defer { extendLifetime(onlyOne) }
     var removed: [String] = []
-    let filters = try TCPath.removeFilters(on: try Interface.all())
+    let interfaces = try Interface.all()
+    let filters = try TCPath.removeFilters(on: interfaces)
     if filters > 0 { removed.append("\(filters) tc filter\(filters == 1 ? "" : "s")") }
-    if let folder = BPFFolder.existing() {
+    if let folder = try BPFFolder.existing() {
       let links = TCPath.removeLeft(in: folder)
+      TCPath.removeQdiscs(of: folder, on: interfaces)
       if links > 0 { removed.append("\(links) tcx link\(links == 1 ? "" : "s")") }
       if !folder.names.isEmpty { removed.append("the records of flows") }
-      BPFFolder.remove(folder.path)
+      for older in folder.otherVersions where older.version < folder.version { older.removeAll() }
+      if !folder.removeAll() {
+        print(
+          "\(folder.path) stays: something is in it that is not marker's: \(folder.names.joined(separator: " "))"
+        )
+      }
     }
     if try NFTPath.clean() { removed.append("the nftables table inet marker") }
     if try NFTMemory.clean() { removed.append("the nftables table inet marker_memory") }
     print(removed.isEmpty ? "nothing of marker's is here" : "removed: \(removed.joined(separator: ", "))")
+  }
+
+  /// - Throws: `AnotherDaemon` where one runs here.
+  private static func lock() throws -> SingleDaemon? {
+    do { return try SingleDaemon() } catch let error as SystemError {
+      print("a daemon that runs would not be noticed: no lock can be had: \(error)")
+      return nil
+    }
   }
 }

@@ -92,7 +92,7 @@ struct InlineCommand: ParsableCommand {
       if let port = details.first(where: { $0.interface.name == inside })?.interface {
         for line in try FeatureRecord(for: port).lines { print("turned off: \(line)") }
       }
-      for step in try InlineRecord().lines().compactMap({ InlineStep(line: $0) }) {
+      for step in try InlineRecord().lines().reversed().compactMap({ InlineStep(line: $0) }) {
         print("`marker inline down` does: \(step.command)")
       }
       do throws(InlineError) {

@@ -1,8 +1,9 @@
-import ArgumentParser
+package import ArgumentParser
+import Glibc
 
-@main
-struct MarkerCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
+/// The command line.
+package struct MarkerCommand: AsyncParsableCommand {
+  package static let configuration = CommandConfiguration(
     commandName: "marker",
     abstract: "Marks the packets of tagged science flows and announces the flows with fireflies.",
     discussion: """
@@ -15,8 +16,26 @@ struct MarkerCommand: AsyncParsableCommand {
       """,
     version: Daemon.version,
     subcommands: [
-      Run.self, Check.self, Config.self, FlowCommand.self, InlineCommand.self, Probe.self, Clean.self,
-      Status.self, Top.self,
+      Run.self, Check.self, Config.self, FlowCommand.self, Status.self, Top.self, Sniff.self, SelfTest.self,
+      Decode.self, RegistryCommand.self, InlineCommand.self, Probe.self, Setup.self, Clean.self, Prepare.self,
     ],
     defaultSubcommand: Run.self)
+
+  package init() {}
+
+  /// As the parser's own, but that the exit status says more.
+  package static func main() async {
+    do {
+      var command = try await asyncParseAsRoot(nil)
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
+      }
+    } catch {
+      guard let status = ExitStatus(error) else { exit(withError: error) }
+      StandardError.print("Error: \(error)")
+      Glibc.exit(status.rawValue)
+    }
+  }
 }

@@ -35,8 +35,11 @@ struct Run: AsyncParsableCommand {
     if let file = configuration.file { log.info("configured", metadata: ["file": "\(file)"]) }
     for warning in configuration.warnings { log.warning("\(configuration.text(of: warning))") }
 
-    let daemon = try Daemon(configuration.settings, log: log, output: output)
-    let reloader = Reloader(configuration, daemon, level, output, log: log) { try options.configuration() }
+    let manager = ServiceManager.current(log: log)
+    let daemon = try Daemon(configuration.settings, manager: manager, log: log, output: output)
+    let reloader = Reloader(configuration, daemon, level, output, manager: manager, log: log) {
+      try options.configuration()
+    }
     try await daemon.run(beside: [reloader, LogTail(output: output)], log: log)
   }
 

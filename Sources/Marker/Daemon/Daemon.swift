@@ -21,6 +21,8 @@ struct Daemon {
   private let heard = HeardFireflies()
   private let naming: PublicNaming
   private let writer: TableWriter
+  /// Nil where nobody wants to be told.
+  private let manager: ServiceManager?
   private let announcer: Announcer
   /// Nil where the kernel cannot be asked for sockets.
   private let sockets: SocketWatch?
@@ -32,14 +34,16 @@ struct Daemon {
   /// Attaches and opens all that was asked for.
   ///
   /// - Throws: what could not be had; then nothing stays behind.
-  init(_ settings: Settings, log: Logger, output: LogOutput? = nil) throws {
+  init(_ settings: Settings, manager: ServiceManager? = nil, log: Logger, output: LogOutput? = nil) throws {
     vitals = Vitals(log: output)
+    self.manager = manager
     onlyOne = try Self.lock(log)
+    Self.warn(ofUnseenProcesses: settings, log)
     let inbox = try BoundedQueue<FlowEvent>(capacity: Self.queueCapacity)
     let announcements = try BoundedQueue<Announcement>(capacity: Self.queueCapacity)
 
     let requests = try TableRequests()
-
+    let reconfigurations = try ReconfigurationBox()
     pipes = try PipeSource(paths: settings.pipes, inbox: inbox, log: log)
     api = try APIServer(
       settings.api,
@@ -63,7 +67,9 @@ struct Daemon {
         inheritance: Inheritance(settings, applications, log: log), log: log)
       sockets = socketDesk?.watch
       TableWriter.follow(&desk, log: log)
-      writer = try TableWriter(desk, inbox: inbox, requests: requests, announcements: announcements, log: log)
+      writer = TableWriter(
+        desk, inbox: inbox, requests: requests, reconfigurations, announcements: announcements,
+        manager: manager, log: log)
     } catch {
       api.close()
       throw error
@@ -74,6 +80,7 @@ struct Daemon {
   ///
   /// - Throws: what could not be had. Marking then goes on as it was.
   func reconfigure(_ new: Settings, from old: Settings, log: Logger) async throws {
+    if new.rules != old.rules { Self.warn(ofUnseenProcesses: new, log) }
     // What can fail comes first, and of that what the least depends on.
     let emitter = new.announcesLike(old) ? nil : try Self.emitter(new, applications, heard, naming.names, log)
     let ears = new.listen == old.listen ? nil : try listener.open(new.listen)
@@ -94,6 +101,16 @@ struct Daemon {
     }
     if let ears { listener.listen(ears) }
     naming.follow(new, from: old)
+  }
+
+  /// A rule that finds nothing would otherwise say nothing.
+  private static func warn(ofUnseenProcesses settings: Settings, _ log: Logger) {
+    guard settings.rules.contains(where: { !$0.processes.isEmpty }), !ProcessSockets.seesOthers else {
+      return
+    }
+    log.warning(
+      "rules with process find processes of the daemon's own user only: others' need CAP_SYS_PTRACE and a /proc that shows them; for the service there is /usr/share/doc/marker/examples/process-rules.conf"
+    )
   }
 
   /// One that fails takes the others down in their order, and its error comes out at the end. Cancelling them would not
@@ -143,7 +160,10 @@ struct Daemon {
   /// - Parameter others: run while the daemon does.
   func run(beside others: [any Service], log: Logger) async throws {
     // The library that waits for signals says nothing where it lacks one, and then no signal ends the daemon.
-    try EventCounter.requireSpare(Self.spareDescriptors)
+    do throws(SystemError) { try EventCounter.requireSpare(Self.spareDescriptors) } catch {
+      writer.abandon()
+      throw error
+    }
     var quiet = log
     quiet.logLevel = max(log.logLevel, .warning)
     let group = ServiceGroup(
@@ -152,12 +172,18 @@ struct Daemon {
           Self.service(announcer), Self.service(relay), Self.service(writer),
         ] + (sockets.map { [Self.service($0)] } ?? []) + [
           Self.service(pipes), Self.service(listener), Self.service(api),
-        ] + others.map(Self.service) + [Self.service(Readiness(log: log))],
+        ] + others.map(Self.service) + [Self.service(Readiness(daemon: self, log: log))],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
     try await group.run()
     naming.stop()
     log.info("stopped")
   }
+
+  fileprivate func tellReady() { manager?.ready(status) }
+  fileprivate func tellStopping() { manager?.stopping() }
+
+  /// What the daemon does, on one line, as `systemctl status` shows it.
+  var status: String { writer.status }
 
   private static var hostName: String {
     var name = [CChar](repeating: 0, count: 256)
@@ -168,10 +194,13 @@ struct Daemon {
 
 /// Says that the daemon is ready, once the group has its signal handlers and runs its services.
 private struct Readiness: Service {
+  let daemon: Daemon
   let log: Logger
 
   func run() async throws {
     log.info("ready")
+    daemon.tellReady()
     try await gracefulShutdown()
+    daemon.tellStopping()
   }
 }

@@ -10,6 +10,18 @@ extension TableWriter.Desk {
   init(
     _ settings: Settings, network: NetworkKeeper, sockets: SocketDesk?, inheritance: Inheritance, log: Logger
   ) throws {
+    do {
+      try self.init(starting: settings, network, sockets, inheritance, log)
+    } catch {
+      inheritance.abandon(log: log)
+      throw error
+    }
+  }
+
+  private init(
+    starting settings: Settings, _ network: NetworkKeeper, _ sockets: SocketDesk?, _ inheritance: Inheritance,
+    _ log: Logger
+  ) throws {
     var random = SystemRandomNumberGenerator()
     var table = FlowTable(
       policy: settings.policy(try settings.plan()), limits: settings.limits, seed: random.next(),
@@ -47,10 +59,18 @@ extension TableWriter.Desk {
       if !inheritance.hadPredecessor { for keeper in keepers { keeper.finish(successors: []) } }
       throw error
     }
-    inheritance.settle(keepers, network.selected, log: log)
+    // Before what was there goes: at no moment would a daemon that is killed leave nothing.
+    if inheritance.memory != nil { for keeper in keepers { keeper.keepMarks() } }
+    inheritance.settle(keepers, &table, log: log)
     self.init(
       table: table, keepers: keepers, network: network, sockets: sockets, settings: settings, plan: plan,
-      memory: inheritance.memory, pins: inheritance.pins)
-    if leavesMarks { for keeper in keepers { keeper.keepMarks() } }
+      memory: inheritance.memory, pins: inheritance.pins, isFirst: !inheritance.hadPredecessor)
+  }
+
+  /// The daemon cannot run after all: where nothing was before, nothing stays.
+  func abandon() {
+    guard isFirst else { return }
+    for keeper in keepers { keeper.finish(successors: []) }
+    try? memory?.forgetAll()
   }
 }

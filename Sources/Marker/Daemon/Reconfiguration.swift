@@ -83,6 +83,10 @@ extension TableWriter.Desk {
       throw error
     }
     table.setLimits(new.limits)
+    do throws(MemoryError) { try memory?.makeRoom(for: new.limits.maxFlows) } catch {
+      log.warning(
+        "flows beyond the old limit will not be known after a restart", metadata: ["error": "\(error)"])
+    }
     table.networks = new.inline.networks
     if new.keepsMarks, !old.keepsMarks, memory == nil {
       log.notice("restart.keep takes effect with the next start")
@@ -130,8 +134,9 @@ extension TableWriter.Desk {
       plan = newPlan
       // What the plan had to do without, nothing marks.
       apply(new.policy(newPlan))
-      for keeper in predecessors { keeper.finish(successors: successors) }
+      // Before the old ones go: at no moment would a daemon that is killed leave nothing.
       if new.keepsMarks, memory != nil { for keeper in keepers { keeper.keepMarks() } }
+      for keeper in predecessors { keeper.finish(successors: successors) }
     } catch {
       // The old paths were not told of the other marks.
       table.setPolicy(oldPolicy, into: &superseded)
@@ -144,6 +149,7 @@ extension Settings {
   /// Whether paths have to be made anew; the rest can be changed in those that are there.
   func needsOtherPaths(than old: Settings) -> Bool {
     strategy != old.strategy || dscpOnIPv6 != old.dscpOnIPv6 || path != old.path || tcHook != old.tcHook
+      || tcOrder != old.tcOrder
       || sockets.group != old.sockets.group || limits.maxFlows != old.limits.maxFlows
       || interfaces.isEmpty != old.interfaces.isEmpty
       || inline.isOn != old.inline.isOn || inline.inside != old.inline.inside

@@ -9,18 +9,21 @@ struct Reloader: Service {
   private let daemon: Daemon
   private let threshold: LogThreshold
   private let output: LogOutput
+  private let manager: ServiceManager?
   private let log: Logger
   private let read: @Sendable () throws -> Configuration
 
   /// - Parameter read: gives the configuration as it is now.
   init(
-    _ initial: Configuration, _ daemon: Daemon, _ threshold: LogThreshold, _ output: LogOutput, log: Logger,
+    _ initial: Configuration, _ daemon: Daemon, _ threshold: LogThreshold, _ output: LogOutput,
+    manager: ServiceManager? = nil, log: Logger,
     read: @escaping @Sendable () throws -> Configuration
   ) {
     self.initial = initial
     self.daemon = daemon
     self.threshold = threshold
     self.output = output
+    self.manager = manager
     self.log = log
     self.read = read
   }
@@ -28,13 +31,15 @@ struct Reloader: Service {
   func run() async throws {
     var current = initial
     for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
-      await reload(&current)
+      manager?.reloading()
+      manager?.ready(await reload(&current))
     }
     // The sequence may end a moment before the group comes to stopping this service.
     try await gracefulShutdown()
   }
 
-  private func reload(_ current: inout Configuration) async {
+  /// - Returns: what came of it.
+  private func reload(_ current: inout Configuration) async -> String {
     do {
       let new = try read()
       for warning in new.warnings where !current.warnings.contains(warning) {
@@ -48,8 +53,10 @@ struct Reloader: Service {
       log.info(
         "configuration read again",
         metadata: ["file": "\(new.file ?? "none")", "changed": "\(changed.joined(separator: " "))"])
+      return daemon.status
     } catch {
       log.error("the configuration stays as it was", metadata: ["error": "\(error)"])
+      return "\(daemon.status); the configuration read last is wrong and was not taken over: \(error)"
     }
   }
 }

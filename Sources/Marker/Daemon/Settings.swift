@@ -19,6 +19,8 @@ struct Settings: Equatable, Sendable {
   /// Leave packets alone that have a DSCP already.
   var onlyIfUnset = true
   var tcHook: TCHook?
+  /// Where among the programs of others, at tcx.
+  var tcOrder = TCXOrder.first
   /// Marks every packet that no flow matches.
   var markAll: SciTag?
   /// What `markAll` leaves alone.

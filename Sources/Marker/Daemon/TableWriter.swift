@@ -25,6 +25,8 @@ final class TableWriter: Service {
     let memory: (any FlowMemory)?
     /// Where paths pin what outlives them.
     let pins: BPFFolder?
+    /// No earlier daemon was here.
+    let isFirst: Bool
     var batch = ChangeBatch()
     var refusals = ComplaintLimit()
     var hearsay = ComplaintLimit()
@@ -39,8 +41,10 @@ final class TableWriter: Service {
 
     init(
       table: consuming FlowTable, keepers: [any PathKeeper], network: NetworkKeeper, sockets: SocketDesk?,
-      settings: Settings, plan: Plan, memory: (any FlowMemory)? = nil, pins: BPFFolder? = nil
+      settings: Settings, plan: Plan, memory: (any FlowMemory)? = nil, pins: BPFFolder? = nil,
+      isFirst: Bool = true
     ) {
+      self.isFirst = isFirst
       self.memory = memory
       self.pins = pins
       self.sockets = sockets
@@ -56,6 +60,19 @@ final class TableWriter: Service {
 
     /// Whether the next daemon is to go on with what is there.
     var leavesMarks: Bool { settings.keepsMarks && memory != nil }
+
+    var status: String {
+      guard settings.marksPackets else {
+        return "no interface is configured: flows are announced, not marked"
+      }
+      let marks = plan.assignments.compactMap { assignment in
+        assignment.path.map { "\(assignment.stamp.words) by \($0.rawValue)" }
+      }
+      guard !marks.isEmpty else { return "no path works: flows are announced, not marked" }
+      let names = network.selected.map(\.name)
+      let place = names.isEmpty ? "; no such interface is here now" : " on \(names.joined(separator: ", "))"
+      return "marking \(marks.joined(separator: " and "))\(settings.inline.isOn ? "" : place)"
+    }
   }
 
   private let inbox: BoundedQueue<FlowEvent>
@@ -67,6 +84,11 @@ final class TableWriter: Service {
   let reconfigurations: ReconfigurationBox
   /// What others ask.
   let requests: TableRequests
+  private let manager: ServiceManager?
+  private let marking: Mutex<String>
+
+  /// What is marked by which path, on one line.
+  var status: String { marking.withLock { $0 } }
 
   /// How often counters are read and silent flows looked for, at most and at least. Milliseconds.
   private static let (checkPeriod, shortestCheckPeriod): (Int64, Int64) = (30_000, 500)
@@ -76,10 +98,13 @@ final class TableWriter: Service {
 
   init(
     _ desk: consuming sending Desk, inbox: BoundedQueue<FlowEvent>, requests: TableRequests,
-    announcements: BoundedQueue<Announcement>, log: Logger
-  ) throws(SystemError) {
+    _ reconfigurations: ReconfigurationBox, announcements: BoundedQueue<Announcement>,
+    manager: ServiceManager? = nil, log: Logger
+  ) {
     self.requests = requests
-    reconfigurations = try ReconfigurationBox()
+    self.reconfigurations = reconfigurations
+    self.manager = manager
+    marking = Mutex(desk.status)
     self.desk = Mutex(desk)
     self.inbox = inbox
     self.announcements = announcements
@@ -99,16 +124,20 @@ final class TableWriter: Service {
     }
   }
 
+  /// The daemon cannot run after all.
+  func abandon() { desk.withLock { desk in desk.abandon() } }
+
   private func write(_ desk: inout Desk) {
     var events: ContiguousArray<FlowEvent> = []
     var asked: ContiguousArray<TableRequest> = []
     var nextCheck = MonotonicTime.now()
     var nextWatchedCheck = nextCheck
     var pace = OngoingPace(at: nextCheck)
+    var heart = Heartbeat(manager, at: nextCheck)
     var work = PendingWork(desk, inbox, reconfigurations, requests)
     while true {
       let nextOngoing = pace.next(of: desk.table.count, period: desk.settings.ongoingPeriod)
-      work.wait(desk, until: nextOngoing.map { min($0, nextCheck) } ?? nextCheck)
+      work.wait(desk, until: [nextOngoing, heart.next].compactMap(\.self).reduce(nextCheck, min))
       if work.network, desk.network.update() {
         for keeper in desk.keepers {
           keeper.interfacesChanged(desk.network.selected, gone: desk.network.gone)
@@ -119,6 +148,7 @@ final class TableWriter: Service {
         request.answer(
           Result {
             try desk.reconfigure(request.settings, log: log)
+            marking.withLock { [status = desk.status] in $0 = status }
             Self.follow(&desk, log: log)
             takeConnections(&desk, at: .now())
             endExcluded(&desk, at: .now())
@@ -151,6 +181,7 @@ final class TableWriter: Service {
       }
       settleSockets(&desk, at: now)
       flush(&desk)
+      heart.beat(at: now.monotonic)
       if !isOpen {
         finish(&desk)
         desk.sockets?.watch.facts.close()
@@ -162,6 +193,10 @@ final class TableWriter: Service {
   private func finish(_ desk: inout Desk) {
     guard desk.leavesMarks else {
       for keeper in desk.keepers { keeper.finish(successors: []) }
+      // It may have been to keep them, until a reload.
+      do throws(MemoryError) { try desk.memory?.forgetAll() } catch {
+        log.warning("the records of flows stay; `marker clean` removes them", metadata: ["error": "\(error)"])
+      }
       return
     }
     remember(&desk, at: .now())

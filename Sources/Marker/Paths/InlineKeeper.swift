@@ -21,7 +21,7 @@ final class InlineKeeper: PathKeeper {
     self.settings = settings
     self.log = log
     // Before the first look, so that nothing happens unseen between the two.
-    monitor = try NetworkMonitor()
+    monitor = try NetworkMonitor(watchesStations: true)
     inline = InlinePath(kind, maxFlows: maxFlows, hook: hook)
     try open()
   }
@@ -40,17 +40,22 @@ final class InlineKeeper: PathKeeper {
   var period: Int32? { 1000 }
 
   func tend(_ table: borrowing FlowTable) {
+    var changes = NetworkMonitor.Changes()
     do throws(SystemError) {
-      _ = try monitor.changes()
+      changes = try monitor.changes()
     } catch {
+      changes.links = true
       complain("cannot look at the network interfaces", "\(error)")
     }
     let wasOpen = inline.pair
     do throws(InlineError) {
-      let pair = try find()
+      try inline.follow(changes)
       let fault = inline.fault
+      // What bridges and neighbours learn changes all the time, and no port with it.
+      guard changes.links || changes.addresses || fault != nil || wasOpen == nil else { return reportLoss() }
+      let pair = try find()
       if let fault { complain("packets are not taken over any more; it is tried again", fault) }
-      guard fault != nil || pair.isOther(than: wasOpen) else { return reportLoss() }
+      guard fault != nil || pair != wasOpen else { return reportLoss() }
       try inline.open(pair)
       tell()
       complaint = ""
@@ -143,9 +148,4 @@ final class InlineKeeper: PathKeeper {
       "tooLong": "\(inline.tooLongPackets)",
     ]
   }
-}
-
-extension InlinePair {
-  /// Whether the ports are not those that are taken over, or not as they were then.
-  fileprivate func isOther(than open: InlinePair?) -> Bool { self != open }
 }

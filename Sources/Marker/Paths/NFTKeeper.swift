@@ -67,6 +67,17 @@ final class NFTKeeper: PathKeeper {
     if nft.families != firstFamilies { try install(table) }
   }
 
+  func leaveMarks(for seconds: Int) {
+    let now = WallClockTime.now()
+    do throws(PathError) {
+      try nft.leaveMarks(until: WallClockTime(microseconds: now.microseconds + Int64(seconds) * 1_000_000))
+    } catch {
+      log.notice(
+        "marks by nft stay until the next start or `marker clean`, also beyond restart.graceTime",
+        metadata: ["reason": "\(error)"])
+    }
+  }
+
   func finish(successors: [any PathKeeper]) {
     // The table is the successor's now.
     if successors.contains(where: { $0.path.kind == .nft }) { return }

@@ -32,7 +32,7 @@ final class SockKeeper: PathKeeper {
   ///   - need: to be told when the complement is needed.
   init(
     _ settings: Settings, complement: TCPath?, need: ComplementNeed, following predecessor: SockKeeper?,
-    log: Logger
+    pins: BPFFolder?, log: Logger
   ) throws {
     guard settings.sockets.group != .none else {
       throw PathError(.sock, "sockets.cgroup is none: sockets are left alone")
@@ -48,7 +48,8 @@ final class SockKeeper: PathKeeper {
     hasPredecessor = predecessor != nil
     alarm = try Alarm()
     sock = try SockPath(
-      maxFlows: settings.limits.maxFlows, group: group, complement: complement, following: predecessor?.sock)
+      maxFlows: settings.limits.maxFlows, group: group, complement: complement, following: predecessor?.sock,
+      pins: pins)
     log.info("marking", metadata: ["path": "sock", "cgroup": "\(group)"])
     if let reason = sock.noIterator {
       log.info(
@@ -176,6 +177,15 @@ final class SockKeeper: PathKeeper {
   func reaches(_ key: FlowKey) -> Bool { key.transport == .tcp && sock.isReached(key) }
 
   func interfacesChanged(_ selected: [Interface], gone: Set<UInt32>) {}
+
+  /// Sockets keep their marks by themselves.
+  func keepMarks() {
+    do throws(PathError) { try sock.keepOwnValues() } catch {
+      log.notice(
+        "connections keep their marks until they close, should the daemon be killed",
+        metadata: ["error": "\(error)"])
+    }
+  }
 
   func takeOver(_ table: borrowing FlowTable) throws(PathError) {
     try sock.takeOver { body in

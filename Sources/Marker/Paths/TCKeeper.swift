@@ -9,6 +9,7 @@ final class TCKeeper: PathKeeper {
   /// Nil where this path marks everything itself.
   private let need: ComplementNeed?
   private let log: Logger
+  private let order: TCXOrder
   private var selected: [Interface]
   /// Attachments that failed and were told of, with the reason.
   private var complained: [UInt32: String] = [:]
@@ -32,9 +33,10 @@ final class TCKeeper: PathKeeper {
     self.log = log
     self.selected = selected
     self.need = need
+    order = settings.tcOrder
     firstFamilies = plan.families(of: .tc)
     tc = try TCPath(
-      maxFlows: settings.limits.maxFlows, hook: settings.tcHook,
+      maxFlows: settings.limits.maxFlows, hook: settings.tcHook, order: settings.tcOrder,
       insertsHeaders: settings.strategy.ipv6?.headers != nil, pins: heritage.pins, adopts: heritage.isAdopted)
     tc.families = firstFamilies
     try tc.takeOver(heritage.flows)
@@ -145,7 +147,7 @@ final class TCKeeper: PathKeeper {
   func leaveMarks(for seconds: Int) { tc.leaveMarks(for: seconds) }
 
   func finish(successors: [any PathKeeper]) {
-    tc.dropMarks()
+    tc.dropMarks(isFollowed: successors.contains { $0.path.kind == .tc })
     for index in tc.attachedInterfaces { tc.detach(fromInterface: index) }
     if tc.tooBigPackets > 0 || tc.unwritablePackets > 0 {
       log.info("packets of tagged flows that left unmarked, as they came", metadata: unmarked)
@@ -157,5 +159,14 @@ final class TCKeeper: PathKeeper {
     hooks[interface.index] = hook
     log.info(
       "marking", metadata: ["interface": "\(interface.name)", "path": "tc", "hook": "\(hook.rawValue)"])
+    if tc.isMisplaced(on: interface.index) {
+      log.warning(
+        "the program that tc.order names is not at this interface's tcx; marker's runs first",
+        metadata: ["interface": "\(interface.name)", "order": "\(order.text)"])
+    } else if hook == .clsact, order != .first {
+      log.warning(
+        "tc.order is for tcx; clsact's filters run by priority, and marker's takes the first that is free",
+        metadata: ["interface": "\(interface.name)", "order": "\(order.text)"])
+    }
   }
 }

@@ -153,7 +153,7 @@ extension PathStart {
         let isCompleted = plan.assignments.contains { $0.path == .sock && $0.complement != nil }
         return try SockKeeper(
           settings, complement: isCompleted ? complement?.tc : nil, need: need,
-          following: predecessors.lazy.compactMap { $0 as? SockKeeper }.first, log: log)
+          following: predecessors.lazy.compactMap { $0 as? SockKeeper }.first, pins: heritage.pins, log: log)
       case .tc:
         let keeper = try TCKeeper(
           interfaces, settings, plan, heritage, need: plan.isComplement(.tc) ? need : nil, log: log)

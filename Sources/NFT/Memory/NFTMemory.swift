@@ -1,6 +1,6 @@
 public import Flow
 internal import Glibc
-internal import Linux
+public import Linux
 
 /// Keeps the records of flows in sets of nf_tables, for hosts without BPF: they outlive the process, as the marks do, and
 /// go with the host's next boot.
@@ -11,6 +11,8 @@ public final class NFTMemory: FlowMemory {
   private var present: Set<FlowKey> = []
   private var changes: [FlowKey: FlowRecord?] = [:]
   private var livesSince: UInt64?
+  /// The last transaction was refused, and its changes wait for the next.
+  private var wasRefused = false
 
   public private(set) var hasLostAll = false
   public private(set) var lastLife = MonotonicTime(nanoseconds: 0)
@@ -23,17 +25,21 @@ public final class NFTMemory: FlowMemory {
   ) throws(MemoryError) {
     self.applications = applications
     self.table = table
-    do throws(SystemError) { socket = try NFTSocket() } catch { throw Self.error("\(error)") }
+    do throws(SystemError) { socket = try NFTSocket() } catch { throw Self.error(error) }
     do {
       let isThere = try socket.has(table)
       if !isThere { try make() }
     } catch {
-      throw Self.error("\(error)")
+      throw Self.error(error)
     }
   }
 
+  /// Makes the sets, in place of all that has the table's name.
   private func make() throws(BatchError) {
     var batch = Batch(table)
+    // Deleting wants a table to be there, so that one is made first.
+    batch.addTable()
+    batch.deleteTable()
     batch.addTable()
     let ports: [ElementType] = [.transport, .port, .port]
     batch.addSet(SetDescription(name: Self.flows4, key: [.ipv4Address, .ipv4Address] + ports))
@@ -45,25 +51,38 @@ public final class NFTMemory: FlowMemory {
 
   public func recall(_ body: (FlowRecord) -> Void) throws(MemoryError) -> Bool {
     do throws(SystemError) {
-      for set in [Self.flows6, Self.flows4] {
-        var records: [FlowKey: FlowRecord] = [:]
-        try socket.elements(of: set, in: table) { element in
-          guard let key = FlowKey(element: element.key) else { return }
-          present.insert(key)
-          records[key] = element.comment.flatMap { RecordText.record($0, of: key, applications.id) }
-        }
-        for record in records.values { body(record) }
-      }
-      try socket.elements(of: Self.life, in: table) { element in
-        guard element.key.count == 4 else { return }
-        let seconds = element.key.loadUnaligned(as: UInt32.self)
-        livesSince = UInt64(seconds)
-        lastLife = MonotonicTime(nanoseconds: UInt64(seconds) * 1_000_000_000)
-      }
+      try read(body)
     } catch {
-      throw Self.error("\(error)")
+      // ENOENT: a table of this name without the sets, which nobody of ours has made.
+      guard error.code == ENOENT else { throw Self.error(error) }
+      do throws(BatchError) { try make() } catch { throw Self.error(error) }
     }
     return false
+  }
+
+  private func read(_ body: (FlowRecord) -> Void) throws(SystemError) {
+    var records: [FlowKey: FlowRecord] = [:]
+    for set in [Self.flows6, Self.flows4] {
+      try socket.elements(of: set, in: table) { element in
+        guard let key = FlowKey(element: element.key) else { return }
+        present.insert(key)
+        records[key] = element.comment.flatMap { RecordText.record($0, of: key, applications.id) }
+      }
+    }
+    try socket.elements(of: Self.life, in: table) { element in
+      guard element.key.count == 4 else { return }
+      let seconds = element.key.loadUnaligned(as: UInt32.self)
+      livesSince = UInt64(seconds)
+      lastLife = MonotonicTime(nanoseconds: UInt64(seconds) * 1_000_000_000)
+    }
+    for key in present where records[key] == nil { drop(key) }
+    for record in records.values { body(record) }
+  }
+
+  public func makeRoom(for maxFlows: Int) {}
+
+  public func forgetAll() throws(MemoryError) {
+    do { try Self.remove(table, &socket) } catch { throw Self.error(error) }
   }
 
   public func keep(_ record: FlowRecord) { changes[record.key] = .some(record) }
@@ -101,32 +120,36 @@ public final class NFTMemory: FlowMemory {
       try recover(from: error)
       return
     }
+    wasRefused = false
     for (key, record) in changes { if record == nil { present.remove(key) } else { present.insert(key) } }
     changes.removeAll(keepingCapacity: true)
     livesSince = seconds
   }
 
-  /// Somebody has flushed the ruleset, or what is there is not known any more: begins again with nothing.
+  /// What was refused as a whole may work with the next call, and what was kept before is still there. Where it does not,
+  /// or somebody has flushed the ruleset, what is there is not what this believes: it begins again with nothing.
   private func recover(from error: BatchError) throws(MemoryError) {
+    if error.code != ENOENT, !wasRefused {
+      wasRefused = true
+      throw Self.error(error)
+    }
+    do throws(BatchError) { try make() } catch { throw Self.error(error) }
+    wasRefused = false
     changes.removeAll()
     present = []
     livesSince = nil
-    do {
-      try Self.remove(table, &socket)
-      try make()
-    } catch {
-      throw Self.error("\(error)")
-    }
     hasLostAll = true
-    guard error.code == ENOENT else { throw Self.error("\(error)") }
   }
 
   /// Whether an earlier process has left records.
-  public static func isThere(table: TableName = .memory) -> Bool {
+  ///
+  /// - Throws: where that cannot be told at the moment. Where there is no nf_tables to be had, there are none.
+  public static func isThere(table: TableName = .memory) throws(SystemError) -> Bool {
     do throws(SystemError) {
       var socket = try NFTSocket()
       return try socket.has(table)
     } catch {
+      if error.mayPass { throw error }
       return false
     }
   }
@@ -140,7 +163,7 @@ public final class NFTMemory: FlowMemory {
       var socket = try NFTSocket()
       return try remove(table, &socket)
     } catch {
-      throw Self.error("\(error)")
+      throw Self.error(error)
     }
   }
 
@@ -155,7 +178,13 @@ public final class NFTMemory: FlowMemory {
     return true
   }
 
-  private static func error(_ text: String) -> MemoryError {
-    MemoryError("some flows will not be known after a restart: \(text)")
+  private static func error(_ error: any Error) -> MemoryError {
+    let mayPass =
+      switch error {
+      case let error as BatchError: SystemError("", code: error.code).mayPass
+      case let error as SystemError: error.mayPass
+      default: false
+      }
+    return MemoryError("some flows will not be known after a restart: \(error)", mayPass: mayPass)
   }
 }

@@ -28,7 +28,7 @@ final class InlineControl: @unchecked Sendable {
 
   /// - Parameters:
   ///   - inside, sink: indexes of interfaces.
-  ///   - longest: frames beyond so many bytes stay with the bridge.
+  ///   - longest: frames beyond so many bytes stay with the bridge, super-packets aside.
   func setUp(inside: UInt32, sink: UInt32, longest: UInt32) {
     control.pointee.inside = inside
     control.pointee.sink = sink

@@ -21,10 +21,10 @@ final class InlineDevices {
     ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse", "rx-lro", "rx-gro-hw"] + (isGeneric ? ["rx-gro"] : [])
   }
 
-  /// What the other end of a veth must not leave to it. Native programs end super-packets by themselves; checksums are
-  /// filled in here.
+  /// What the other end of a veth must not leave to it. Native programs end super-packets by themselves. A checksum that
+  /// is left to the device may be anywhere in the packet, as in a tunnel, and AF_XDP does not say where.
   private static func peer(isGeneric: Bool) -> [String] {
-    ["tx-vlan-hw-insert", "tx-vlan-stag-hw-insert"]
+    ["tx-vlan-hw-insert", "tx-vlan-stag-hw-insert", "tx-checksum-ip-generic", "tx-checksum-sctp"]
       + (isGeneric
         ? [
           "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-tcp-ecn-segmentation",

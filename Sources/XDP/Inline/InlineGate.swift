@@ -1,9 +1,13 @@
+internal import CLinux
 internal import Flow
+internal import Glibc
 internal import Linux
 
 /// What brings packets from the inside to a packet thread, and leaves all others with the bridge.
 protocol InlineGate: AnyObject {
   var control: InlineControl { get }
+  /// Where packets have to go to be taken over.
+  var stations: StationMap { get set }
   /// How long the kernel goes on handing packets over without a word from the thread, nanoseconds.
   var lease: UInt64 { get }
   /// How it was attached, for the log.
@@ -33,38 +37,52 @@ final class PacketSocketGate: InlineGate {
   private let sink: Sink
   private let seeing: PortSocket
   private let hook: TCHook?
+  /// Whether segmentation and partial checksums are carried along.
+  private let hasHeaders: Bool
   private var attached: Attached?
   let control: InlineControl
+  var stations: StationMap
 
   private static let program = "marker_gate"
   /// Super-packets count with the kernel's overhead; this is a hundred of the largest, and ten thousand small ones.
   private static let queueBytes: Int32 = 32 << 20
 
-  /// - Parameter hook: the only hook to use, nil for the best that the kernel has.
-  init(_ pair: InlinePair, hook: TCHook?) throws(InlineError) {
+  /// - Parameters:
+  ///   - hook: the only hook to use, nil for the best that the kernel has.
+  ///   - headers: whether to carry segmentation and partial checksums along, where the kernel knows how.
+  init(_ pair: InlinePair, hook: TCHook?, headers: Bool) throws(InlineError) {
     do throws(BPFError) {
       object = try BPFObject(.inline, program: Self.program)
       let variables = try object.map(".bss")
-      filter = try BPFObject(.inline, program: "marker_taken", shared: [".bss": variables])
+      filter = try BPFObject(
+        .inline, program: "marker_taken",
+        shared: [".bss": variables, "stations": object.map("stations")])
       control = try InlineControl(map: variables)
     } catch {
       throw .program(error)
     }
-    do throws(SystemError) {
-      sink = try Sink()
-    } catch {
-      throw .system(error)
-    }
     let program: Int32
-    do throws(BPFError) { program = try filter.program("marker_taken") } catch { throw .program(error) }
+    let map: Int32
+    do throws(BPFError) {
+      program = try filter.program("marker_taken")
+      map = try object.map("stations")
+    } catch {
+      throw .program(error)
+    }
     do throws(SystemError) {
-      seeing = try PortSocket(seeing: sink.name, sink.index, filter: program, memory: Self.queueBytes)
+      stations = try StationMap(map: map, outside: pair.outside)
+      hasHeaders = headers ? try PortSocket.knowsHeaders : false
+      sink = try Sink(hasHeaders: hasHeaders)
+      seeing = try PortSocket(
+        seeing: sink.name, sink.index, filter: program, memory: Self.queueBytes, hasHeaders: hasHeaders)
     } catch {
       throw .system(error)
     }
     inside = pair.inside
     self.hook = hook
-    control.setUp(inside: pair.inside.index, sink: sink.index, longest: .max)
+    control.setUp(
+      inside: pair.inside.index, sink: sink.index,
+      longest: pair.outside.mtu == 0 ? .max : pair.outside.mtu + UInt32(ETH_HLEN))
   }
 
   func engine(
@@ -72,14 +90,18 @@ final class PacketSocketGate: InlineGate {
   ) throws(SystemError) -> sending any PacketEngine {
     // A full queue of the outside is waited for; what waits meanwhile is in the socket of the sink.
     let sending = try PortSocket(
-      sendingBy: pair.outside.name, pair.outside.index, memory: 8 << 20, patience: 100_000)
+      sendingBy: pair.outside.name, pair.outside.index, memory: 8 << 20, patience: 100_000,
+      hasHeaders: hasHeaders)
+    guard hasHeaders else { return try PacketRingEngine(seeing: seeing, sending: sending, counters) }
     return try PacketSocketEngine(seeing: seeing, sending: sending, counters)
   }
 
   /// A tcx link dies with the process, so the lease is for a thread that hangs. A clsact filter stays: until its lease is
   /// over, the packets of a daemon that was killed are lost.
   var lease: UInt64 { attached?.attachment.hook == .tcx ? 1_000_000_000 : 100_000_000 }
-  var words: String { "packet sockets, tc ingress by \(attached?.attachment.hook.rawValue ?? "nothing")" }
+  var words: String {
+    "packet sockets\(hasHeaders ? "" : " without vnet headers"), tc ingress by \(attached?.attachment.hook.rawValue ?? "nothing")"
+  }
   var isThere: Bool { attached?.attachment.isThere ?? false }
 
   func takeOverflow() -> Int { seeing.takeDrops() }

@@ -41,9 +41,11 @@ public struct InlinePair: Hashable, Sendable {
       return found
     }
     let pair = try InlinePair(inside: port(inside), outside: port(outside))
-    guard interfaces.contains(where: { $0.index == pair.inside.master && $0.kind == "bridge" }) else {
-      throw .noBridge(inside, outside)
-    }
+    guard let bridge = interfaces.first(where: { $0.index == pair.inside.master && $0.kind == "bridge" })
+    else { throw .noBridge(inside, outside) }
+    let filtersTags: Bool
+    do throws(SystemError) { filtersTags = try Bridge.filtersTags(bridge) } catch { throw .system(error) }
+    guard !filtersTags else { throw .filtersTags(bridge) }
     return pair
   }
 }
@@ -56,6 +58,8 @@ public enum InlineError: Error, Sendable {
   case peers(String, String)
   case noBridge(String, String)
   case hasAddress(String)
+  /// The bridge has rules for VLANs, which packets that are taken over would not obey.
+  case filtersTags(Interface)
   case mtu(Interface, Interface)
   /// AF_XDP takes no frames of this size.
   case frames(Interface, longest: UInt32)
@@ -81,14 +85,17 @@ extension InlineError: CustomStringConvertible {
         + "`marker inline up --inside \(inside) --outside \(outside)` makes one"
     case .hasAddress(let name):
       "\(name) has an IP address: a port carries the traffic of others; give the address to the bridge or another device"
+    case .filtersTags(let bridge):
+      "\(bridge.name) filters VLANs, and packets that marker takes over do not pass its filter; "
+        + "`ip link set \(bridge.name) type bridge vlan_filtering 0`, or a bridge for these two ports alone"
     case .mtu(let inside, let outside):
       "\(inside.name) has MTU \(inside.mtu) and \(outside.name) only \(outside.mtu): large packets would be lost; "
         + "`ip link set \(inside.name) mtu \(outside.mtu)`, and the same inside"
     case .frames(let port, let longest):
       "\(port.name) has MTU \(port.mtu), and AF_XDP takes frames of \(longest) bytes at most; engine raw takes all"
     case .peer(let port, let reason):
-      "the other end of \(port.name) leaves VLAN tags to its device, where AF_XDP does not see them, and that cannot be "
-        + "changed from here (\(reason)): `ethtool -K DEVICE txvlan off tx-vlan-stag-hw-insert off` there, or engine raw"
+      "the other end of \(port.name) leaves VLAN tags and checksums to its device, where AF_XDP does not see them, and that "
+        + "cannot be changed from here (\(reason)); engine raw takes them as they are"
     case .xdpTaken(let port): "\(port.name) has an XDP program of somebody else; `ip link show \(port.name)`"
     case .ended(let reason): reason
     case .program(let error): "\(error)"

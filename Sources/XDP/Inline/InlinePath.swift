@@ -1,7 +1,7 @@
 internal import CTable
 public import Flow
 internal import Glibc
-internal import Linux
+public import Linux
 internal import Synchronization
 
 /// Marks packets on their way between two ports of a bridge, in a thread of this process. Packets of tagged flows from the
@@ -21,6 +21,7 @@ public final class InlinePath: MarkingPath {
   private let maxFlows: Int
   private let hook: TCHook?
   private let remembers: Bool
+  private let headers: Bool
   private var ports = PortFilter()
   private var orders: ContiguousArray<PacketThread.Order> = []
   /// The places in the batch of `orders`.
@@ -29,17 +30,23 @@ public final class InlinePath: MarkingPath {
   private var ipv6Flows = 0
   private var ipv4Flows = 0
   private var scope: ScopeMarks?
+  /// What the flows had counted when packets were last given back to the bridge.
+  private var kept: [FlowKey: Usage] = [:]
 
   /// Nothing is taken over yet.
   ///
   /// - Parameters:
   ///   - kind: `.raw` for packet sockets, `.xdp` for AF_XDP.
   ///   - hook: of the raw engine's gate, nil for the best that the kernel has.
+  ///   - headers: false to do without vnet headers, as on a kernel that does not have them.
   ///   - remembers: whether a file keeps what was changed at the devices, for whoever comes after a crash.
-  public init(_ kind: PathKind, maxFlows: Int, hook: TCHook? = nil, remembers: Bool = true) {
+  public init(
+    _ kind: PathKind, maxFlows: Int, hook: TCHook? = nil, headers: Bool = true, remembers: Bool = true
+  ) {
     self.kind = kind
     self.maxFlows = maxFlows
     self.hook = hook
+    self.headers = headers
     self.remembers = remembers
   }
 
@@ -50,7 +57,8 @@ public final class InlinePath: MarkingPath {
     close()
     var random = SystemRandomNumberGenerator()
     let gate: any InlineGate =
-      kind == .xdp ? try XDPGate(pair, remembers: remembers) : try PacketSocketGate(pair, hook: hook)
+      kind == .xdp
+      ? try XDPGate(pair, remembers: remembers) : try PacketSocketGate(pair, hook: hook, headers: headers)
     // Nothing is active yet, so no packet comes before the thread is there.
     try gate.open()
     do throws(SystemError) {
@@ -71,8 +79,25 @@ public final class InlinePath: MarkingPath {
     running.gate.control.setActive(0)
     running.gate.close()
     running.thread.stop()
+    running.thread.readLastUsage { kept[$0] = $1 }
     updateCounters()
     self.running = nil
+  }
+
+  /// Takes over what goes to where the bridge knows it to be now.
+  ///
+  /// - Throws: where that cannot be followed; packets to what is not known stay with the bridge.
+  public func follow(_ changes: NetworkMonitor.Changes) throws(InlineError) {
+    guard let running else { return }
+    do throws(SystemError) {
+      if changes.isComplete {
+        try running.gate.stations.carry(changes.stations)
+      } else {
+        try running.gate.stations.look()
+      }
+    } catch {
+      throw .system(error)
+    }
   }
 
   /// The ports that packets are taken over between; nil while none are.
@@ -129,7 +154,13 @@ public final class InlinePath: MarkingPath {
       places.append(place)
     }
     // Where nothing is taken over, the flows come with `takeOver` once it is.
-    guard !orders.isEmpty, let running else { return }
+    guard !orders.isEmpty else { return }
+    guard let running else {
+      for place in places where batch.changes[place].action == .unmark {
+        batch.changes[place].usage = kept.removeValue(forKey: batch.changes[place].key)
+      }
+      return
+    }
     let isDone = running.thread.perform(&orders)
     for (order, place) in zip(orders, places) {
       settle(isDone ? order : nil, &batch.changes[place])
@@ -159,7 +190,8 @@ public final class InlinePath: MarkingPath {
     var keys: [FlowKey] = []
     flows { key, mark, usage in
       guard families.contains(key), let stamp = StampWord(mark) else { return }
-      orders.append(.init(action: .mark, key: FlowWords(key), stamp: stamp, usage: usage))
+      // What is kept is the newer count, of the same flow.
+      orders.append(.init(action: .mark, key: FlowWords(key), stamp: stamp, usage: kept[key] ?? usage))
       keys.append(key)
     }
     guard keys.count <= maxFlows else {
@@ -169,6 +201,7 @@ public final class InlinePath: MarkingPath {
     guard running.thread.perform(&orders) else {
       throw PathError(kind, fault ?? "the packet thread has ended")
     }
+    kept = [:]
     for (order, key) in zip(orders, keys) where order.code == 0 && !order.wasThere { enter(key) }
     updateActive()
     if orders.contains(where: { $0.code != 0 }) { throw PathError(kind, "there is no memory for all flows") }
@@ -176,20 +209,19 @@ public final class InlinePath: MarkingPath {
 
   public func markAll(_ marks: ScopeMarks?) throws(PathError) {
     let marks = marks?.of(families)
-    if let marks, marks.exclusions != .none {
-      throw PathError(kind, "cannot leave out networks or ports of mark-all; take markAllExcept away")
-    }
     scope = marks
     guard let running else { return }
     guard
       running.thread.setScope(
-        ipv6: marks?.ipv6.flatMap { StampWord($0) }, ipv4: marks?.ipv4.flatMap { StampWord($0) })
+        ipv6: marks?.ipv6.flatMap { StampWord($0) }, ipv4: marks?.ipv4.flatMap { StampWord($0) },
+        except: ScopeExclusions(marks?.exclusions ?? .none))
     else { throw PathError(kind, fault ?? "the packet thread has ended") }
     updateActive()
   }
 
   public func readUsage(_ body: (FlowKey, Usage) -> Void) throws(PathError) {
-    running?.thread.readUsage(body)
+    guard let running else { return kept.forEach(body) }
+    running.thread.readUsage(body)
   }
 
   private func enter(_ key: FlowKey) {

@@ -74,24 +74,7 @@ final class PacketSocketEngine: PacketEngine {
     }
     InlineCounters.add(count, to: counters.received)
     rewriter.rewrite(frames, count)
-    send(count)
+    sending.send(messages, count, counters)
     return count
-  }
-
-  private func send(_ count: Int) {
-    var place = 0
-    var sent = 0
-    while place < count {
-      let done = clinux_sendmmsg(sending.descriptor, messages + place, UInt32(count - place), 0)
-      if done > 0 {
-        place += Int(done)
-        sent += Int(done)
-      } else if errno != EINTR {
-        // The device is down, its queue full (EAGAIN, ENOBUFS), or the frame longer than its MTU (EMSGSIZE).
-        place += 1
-      }
-    }
-    InlineCounters.add(sent, to: counters.sent)
-    InlineCounters.add(count - sent, to: counters.unsent)
   }
 }

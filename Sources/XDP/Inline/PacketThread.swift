@@ -36,14 +36,15 @@ final class PacketThread: Sendable {
 
   private struct State {
     var orders: ContiguousArray<Order> = []
-    var scope: (ipv6: StampWord?, ipv4: StampWord?)?
+    var scope: (ipv6: StampWord?, ipv4: StampWord?, exclusions: ScopeExclusions)?
     var isAsked = false
     /// The thread takes no more orders.
     var hasEnded = false
     var failure: SystemError?
     /// The memory of the flows, for reading their counters; an address, because pointers are not Sendable.
     var table: (slots: UInt, capacity: Int)?
-    var scopeUsage = Usage()
+    /// What the flows had counted when the thread ended.
+    var last: [(FlowWords, Usage)] = []
   }
 
   private let state = Mutex(State())
@@ -79,6 +80,13 @@ final class PacketThread: Sendable {
     thread.withLock { $0 = nil }
   }
 
+  /// What its flows had counted, of a thread that has ended.
+  func readLastUsage(_ body: (FlowKey, Usage) -> Void) {
+    for (words, usage) in state.withLock({ $0.last }) {
+      if let key = words.flowKey { body(key, usage) }
+    }
+  }
+
   /// Why the thread has ended by itself.
   var failure: SystemError? { state.withLock { $0.failure } }
 
@@ -91,7 +99,9 @@ final class PacketThread: Sendable {
     return true
   }
 
-  func setScope(ipv6: StampWord?, ipv4: StampWord?) -> Bool { ask { $0.scope = (ipv6, ipv4) } }
+  func setScope(ipv6: StampWord?, ipv4: StampWord?, except exclusions: ScopeExclusions) -> Bool {
+    ask { $0.scope = (ipv6, ipv4, exclusions) }
+  }
 
   private func ask(_ question: (inout State) -> Void) -> Bool {
     done.clear()
@@ -162,6 +172,9 @@ final class PacketThread: Sendable {
       state.hasEnded = true
       state.failure = failure
       state.table = nil
+      RewriterTable.forEach(rewriter.table.slots, capacity: rewriter.table.capacity) { words, usage in
+        state.last.append((words, usage))
+      }
     }
     done.signal()
   }
@@ -172,7 +185,9 @@ final class PacketThread: Sendable {
     state.withLock { state in
       guard state.isAsked else { return }
       for place in state.orders.indices { Self.carry(&state.orders[place], &rewriter) }
-      if let scope = state.scope { rewriter.setScope(ipv6: scope.ipv6, ipv4: scope.ipv4) }
+      if let scope = state.scope {
+        rewriter.setScope(ipv6: scope.ipv6, ipv4: scope.ipv4, except: scope.exclusions)
+      }
       state.scope = nil
       state.isAsked = false
       state.table = (UInt(bitPattern: rewriter.table.slots), rewriter.table.capacity)

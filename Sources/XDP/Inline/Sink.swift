@@ -17,11 +17,12 @@ struct Sink: ~Copyable {
   /// The same for UDP, Linux 6.2, which is when vnet headers got their word for it.
   private static let udpOffloads: UInt32 = 0x20 | 0x40
 
-  init() throws(SystemError) {
+  /// - Parameter hasHeaders: whether who sees the packets reads vnet headers; if not, the kernel does all before they come.
+  init(hasHeaders: Bool) throws(SystemError) {
     let made = try Descriptor("open", "/dev/net/tun") { open("/dev/net/tun", O_RDWR | O_CLOEXEC) }
     var name = Array("marker%d".utf8CString) + [CChar](repeating: 0, count: 16)
     try system("TUNSETIFF", "tap device") { clinux_tap(made.raw, &name, Self.flags) }
-    if clinux_tap_offloads(made.raw, Self.offloads | Self.udpOffloads) != 0 {
+    if hasHeaders, clinux_tap_offloads(made.raw, Self.offloads | Self.udpOffloads) != 0 {
       try system("TUNSETOFFLOAD", "tap device") { clinux_tap_offloads(made.raw, Self.offloads) }
     }
     // BPF_RET | BPF_K of <linux/filter.h>: nothing is kept for reading.

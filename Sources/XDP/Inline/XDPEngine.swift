@@ -6,22 +6,25 @@ internal import Linux
 /// Moves frames by AF_XDP: a socket for each receive queue of the inside, one that sends by the outside, and one memory
 /// for all, so that a frame is sent from where it was received.
 final class XDPEngine: PacketEngine {
-  /// libxdp's handle of the memory, which goes after the sockets.
-  private final class Registration {
-    let raw: OpaquePointer
-    init(_ raw: OpaquePointer) { self.raw = raw }
-    deinit { xsk_umem__delete(raw) }
-  }
   private var memory: FrameMemory
-  private let registration: Registration
   private let receivers: [XDPSocket]
   private let sender: XDPSocket
   private let counters: InlineCounters
   private let frames: UnsafeMutablePointer<PacketFrame>
   private let addresses: UnsafeMutablePointer<UInt64>
   private let isZeroCopy: Bool
+  /// Of each queue's rings.
+  private let entries: UInt32
+
   /// Frames for each queue: as many as are received into, and as many again on their way out.
-  private static let framesPerQueue = 2 * Int(XDPSocket.entries)
+  private static func frames(_ entries: UInt32) -> Int { 2 * Int(entries) }
+
+  /// Entries of a queue's rings, so that the memory of all queues is 128 MiB at most, up to 1024 queues.
+  static func entries(queues: Int) -> UInt32 {
+    var entries = XDPSocket.mostEntries
+    while entries > 16, queues * frames(entries) * FrameMemory.frameSize > 128 << 20 { entries /= 2 }
+    return entries
+  }
 
   /// - Parameters:
   ///   - queues: of the inside.
@@ -29,10 +32,11 @@ final class XDPEngine: PacketEngine {
   init(
     _ pair: InlinePair, queues: Int, zeroCopy: Bool, _ counters: InlineCounters
   ) throws(SystemError) {
-    let memory = try FrameMemory(frames: queues * Self.framesPerQueue)
+    let entries = Self.entries(queues: queues)
+    let memory = try FrameMemory(frames: queues * Self.frames(entries))
     var config = xsk_umem_config()
-    config.fill_size = XDPSocket.entries
-    config.comp_size = XDPSocket.entries
+    config.fill_size = entries
+    config.comp_size = XDPSocket.mostEntries
     config.frame_size = UInt32(FrameMemory.frameSize)
     let first = XDPSocket.freshRings()
     var handle: OpaquePointer?
@@ -44,18 +48,20 @@ final class XDPEngine: PacketEngine {
       first.deallocate()
       throw SystemError("XDP_UMEM_REG", "\(memory.mapping.size >> 20) MiB", code: -status)
     }
-    let registration = Registration(handle)
+    let registration = XDPSocket.Registration(handle)
     let flags = zeroCopy ? XDP_ZEROCOPY : XDP_COPY
     var receivers: [XDPSocket] = []
     for queue in 0..<queues {
       receivers.append(
         try XDPSocket(
-          pair.inside.name, queue: UInt32(queue), .receiving, handle,
-          queue == 0 ? first : XDPSocket.freshRings(), flags: flags))
+          pair.inside.name, queue: UInt32(queue), .receiving, registration,
+          queue == 0 ? first : XDPSocket.freshRings(), entries: entries, flags: flags))
     }
     let sender = try XDPSocket(
-      pair.outside.name, queue: 0, .sending, handle, XDPSocket.freshRings(), flags: flags)
-    self.registration = registration
+      pair.outside.name, queue: 0, .sending, registration, XDPSocket.freshRings(),
+      entries: XDPSocket.mostEntries,
+      flags: flags)
+    self.entries = entries
     self.receivers = receivers
     self.sender = sender
     self.counters = counters
@@ -108,7 +114,7 @@ final class XDPEngine: PacketEngine {
   /// Lends the kernel frames to receive into, as many as there is room for.
   private func refill(_ receiver: XDPSocket) {
     let fill = ring(receiver.rings, \.fill)
-    let room = min(xsk_prod_nb_free(fill, XDPSocket.entries), UInt32(clamping: memory.free))
+    let room = min(xsk_prod_nb_free(fill, entries), UInt32(clamping: memory.free))
     var index: UInt32 = 0
     if room > 0, xsk_ring_prod__reserve(fill, room, &index) == room {
       var lent: UInt32 = 0
@@ -168,7 +174,7 @@ final class XDPEngine: PacketEngine {
   /// - Throws: where the outside sends nothing any more.
   private func push() throws(SystemError) {
     guard xsk_ring_prod__needs_wakeup(ring(sender.rings, \.send)) != 0 else { return }
-    for _ in 0..<Int(XDPSocket.entries) {
+    for _ in 0..<Int(XDPSocket.mostEntries) {
       guard sendto(sender.descriptor, nil, 0, Int32(MSG_DONTWAIT), nil, 0) < 0 else { return }
       switch errno {
       // More than the kernel sends at a time.

@@ -23,6 +23,7 @@ final class XDPGate: InlineGate {
   private var isZeroCopy = false
   private var reportedOverflow = 0
   let control: InlineControl
+  var stations: StationMap
 
   // XDP_FLAGS_… of <linux/if_link.h>.
   private static let generic: UInt32 = 1 << 1
@@ -43,14 +44,23 @@ final class XDPGate: InlineGate {
     } catch {
       throw .system(error)
     }
+    let map: Int32
     do throws(BPFError) {
       object = try BPFObject(.redirect, program: Self.program, mapSizes: ["sockets": UInt32(queues)])
       control = try InlineControl(map: object.map(".bss"))
+      map = try object.map("stations")
     } catch {
       throw .program(error)
     }
+    do throws(SystemError) {
+      stations = try StationMap(map: map, outside: pair.outside)
+    } catch {
+      throw .system(error)
+    }
     devices = try InlineDevices(pair, remembers: remembers)
-    control.setUp(inside: pair.inside.index, sink: 0, longest: FrameMemory.longest)
+    // Devices take one tag beyond their MTU (is_skb_forwardable of the kernel's net/core/dev.c).
+    let longest = pair.outside.mtu == 0 ? .max : pair.outside.mtu + UInt32(ETH_HLEN) + 4
+    control.setUp(inside: pair.inside.index, sink: 0, longest: min(longest, FrameMemory.longest))
   }
 
   deinit { close() }
@@ -93,7 +103,7 @@ final class XDPGate: InlineGate {
       + "\(queues) queue\(queues == 1 ? "" : "s")"
   }
 
-  /// A link stays until its device goes.
+  /// A link stays until its device goes, and who has more rights than this process cannot take it away by accident.
   var isThere: Bool { attached != nil }
 
   func takeOverflow() -> Int {

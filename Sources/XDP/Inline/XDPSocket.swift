@@ -13,35 +13,56 @@ final class XDPSocket {
   }
   let rings: UnsafeMutablePointer<Rings>
   private let raw: OpaquePointer
+  /// Deleted after the socket: libxdp refuses the other order, and the first socket would stay bound.
+  private let memory: Registration
   let descriptor: Int32
-  static let entries = UInt32(2048)
+  /// The most entries of a ring.
+  static let mostEntries = UInt32(2048)
 
   enum Direction { case receiving, sending }
 
+  /// libxdp's handle of the memory.
+  final class Registration {
+    let raw: OpaquePointer
+    init(_ raw: OpaquePointer) { self.raw = raw }
+    deinit { xsk_umem__delete(raw) }
+  }
+
+  /// The kernel lets go of a queue some time after the socket that had it is closed: it is waited for so many times, so
+  /// many microseconds.
+  private static let (attempts, pause) = (100, UInt32(5000))
+
   /// - Parameters:
-  ///   - umem: of libxdp; it outlives the socket.
+  ///   - memory: that packets lie in.
   ///   - rings: from the memory's own creation for the first socket of it, fresh ones for the others.
+  ///   - entries: of the ring of packets, a power of two.
   ///   - flags: XDP_COPY or XDP_ZEROCOPY, which the first socket decides for all.
   init(
-    _ device: String, queue: UInt32, _ direction: Direction, _ umem: OpaquePointer,
-    _ rings: UnsafeMutablePointer<Rings>, flags: Int32
+    _ device: String, queue: UInt32, _ direction: Direction, _ memory: Registration,
+    _ rings: UnsafeMutablePointer<Rings>, entries: UInt32, flags: Int32
   ) throws(SystemError) {
     var config = xsk_socket_config()
-    config.rx_size = Self.entries
-    config.tx_size = Self.entries
+    config.rx_size = entries
+    config.tx_size = entries
     // The program is ours.
     config.libxdp_flags = UInt32(XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD)
     config.bind_flags = UInt16(flags) | UInt16(XDP_USE_NEED_WAKEUP)
     var socket: OpaquePointer?
-    let status = xsk_socket__create_shared(
-      &socket, device, queue, umem, direction == .receiving ? ring(rings, \.receive) : nil,
-      direction == .sending ? ring(rings, \.send) : nil, ring(rings, \.fill), ring(rings, \.completion),
-      &config)
+    var status: Int32 = 0
+    for attempt in 1...Self.attempts {
+      status = xsk_socket__create_shared(
+        &socket, device, queue, memory.raw, direction == .receiving ? ring(rings, \.receive) : nil,
+        direction == .sending ? ring(rings, \.send) : nil, ring(rings, \.fill), ring(rings, \.completion),
+        &config)
+      guard status == -EBUSY, attempt < Self.attempts else { break }
+      usleep(Self.pause)
+    }
     guard status == 0, let socket else {
       rings.deallocate()
       throw SystemError("bind AF_XDP", "\(device), queue \(queue)", code: -status)
     }
     raw = socket
+    self.memory = memory
     descriptor = xsk_socket__fd(socket)
     self.rings = rings
   }

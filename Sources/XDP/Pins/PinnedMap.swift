@@ -13,36 +13,39 @@ struct PinnedMap: ~Copyable {
     var flags: UInt32 = 0
   }
   private let descriptor: Descriptor
-  /// Whether an earlier process has left it.
-  let wasThere: Bool
+  /// The most entries.
+  let size: UInt32
 
   var raw: Int32 { descriptor.raw }
 
   /// Opens a pinned map or makes it. One that is there with another size is replaced by one with the same entries, and
   /// one of another making by an empty one.
-  init(_ name: String, _ layout: Layout, in folder: BPFFolder) throws(SystemError) {
+  ///
+  /// - Parameter resizes: false takes one that is there as large as it is.
+  init(
+    _ name: String, _ layout: Layout, in folder: BPFFolder, resizes: Bool = true
+  ) throws(SystemError) {
     let path = folder.pin(name)
     let old = try Self.open(path)
     if let old {
       let left = Descriptor(owning: old)
       let size = try Self.size(left.raw, layout)
-      if size == layout.size {
+      if let size, size == layout.size || !resizes {
         descriptor = left
-        wasThere = true
+        self.size = size
         return
       }
       let new = try Self.make(name, layout)
-      let isOurs = size != nil
-      if isOurs { try Self.copy(from: left.raw, to: new.raw, layout) }
+      if size != nil { try Self.copy(from: left.raw, to: new.raw, layout) }
       try Self.pin(new.raw, path)
       descriptor = new
-      wasThere = isOurs
+      self.size = layout.size
       return
     }
     let new = try Self.make(name, layout)
     try Self.pin(new.raw, path)
     descriptor = new
-    wasThere = false
+    size = layout.size
   }
 
   private static func open(_ path: String) throws(SystemError) -> Int32? {

@@ -7,7 +7,8 @@ public import Linux
 /// Keeps the records of flows in pinned maps of the kernel: they outlive the process, as the marks do, and go with the
 /// host's next boot.
 public final class RecordMap: FlowMemory {
-  private let records: PinnedMap
+  private let folder: BPFFolder
+  private var records: PinnedMap
   private let names: PinnedMap
   private let life: PinnedMap
   private let applications: ApplicationNames
@@ -15,6 +16,8 @@ public final class RecordMap: FlowMemory {
   private var keptNames: UInt16 = 1
   private var kept: ContiguousArray<FlowRecord> = []
   private var dropped: ContiguousArray<FlowKey> = []
+  /// What the kernel refused for reasons that may pass, for the next time.
+  private var deferred: [FlowKey: FlowRecord] = [:]
   private let keys: UnsafeMutablePointer<marker_key>
   private let values: UnsafeMutablePointer<marker_record>
   /// Batches came with 5.6; what this kernel refused is not tried again.
@@ -25,18 +28,14 @@ public final class RecordMap: FlowMemory {
 
   /// Opens the maps that an earlier process has left, or makes them.
   ///
-  /// - Parameter maxFlows: the most records.
+  /// - Parameter maxFlows: the most records; nil leaves that as it is, for what is only read.
   public init(
-    in folder: BPFFolder, maxFlows: Int, _ applications: ApplicationNames
+    in folder: BPFFolder, maxFlows: Int?, _ applications: ApplicationNames
   ) throws(MemoryError) {
     LibbpfLog.install()
     do throws(SystemError) {
       let records = try PinnedMap(
-        "records",
-        PinnedMap.Layout(
-          type: BPF_MAP_TYPE_HASH, key: MemoryLayout<marker_key>.size,
-          value: MemoryLayout<marker_record>.size,
-          size: UInt32(clamping: maxFlows), flags: UInt32(BPF_F_NO_PREALLOC)), in: folder)
+        "records", Self.layout(maxFlows ?? 1), in: folder, resizes: maxFlows != nil)
       let names = try PinnedMap(
         "names",
         PinnedMap.Layout(
@@ -48,16 +47,48 @@ public final class RecordMap: FlowMemory {
       self.names = names
       self.life = life
     } catch {
-      throw MemoryError("cannot keep flows beyond the daemon's end: \(error)")
+      throw MemoryError("cannot keep flows beyond the daemon's end: \(error)", mayPass: error.mayPass)
     }
     self.applications = applications
+    self.folder = folder
     keys = .allocate(capacity: Self.batchSize)
     values = .allocate(capacity: Self.batchSize)
   }
 
+  private static func layout(_ maxFlows: Int) -> PinnedMap.Layout {
+    PinnedMap.Layout(
+      type: BPF_MAP_TYPE_HASH, key: MemoryLayout<marker_key>.size, value: MemoryLayout<marker_record>.size,
+      size: UInt32(clamping: maxFlows), flags: UInt32(BPF_F_NO_PREALLOC))
+  }
+
+  public func makeRoom(for maxFlows: Int) throws(MemoryError) {
+    guard UInt32(clamping: maxFlows) > records.size else { return }
+    do throws(SystemError) {
+      records = try PinnedMap("records", Self.layout(maxFlows), in: folder)
+    } catch {
+      throw MemoryError("\(error)")
+    }
+  }
+
+  public func forgetAll() { folder.removeAll() }
+
   deinit {
     keys.deallocate()
     values.deallocate()
+  }
+
+  /// Whether an earlier process has left records in a folder.
+  public static func isLeft(in folder: BPFFolder) -> Bool { folder.names.contains("records") }
+
+  /// Whether who keeps records in a folder has given no sign of life for a day. A daemon that runs gives one every half
+  /// minute.
+  public static func isAbandoned(_ folder: String, at now: MonotonicTime) -> Bool {
+    let fd = bpf_obj_get("\(folder)/life")
+    guard fd >= 0 else { return false }
+    let life = Descriptor(owning: fd)
+    var (key, value): (UInt32, UInt64) = (0, 0)
+    guard bpf_map_lookup_elem(life.raw, &key, &value) == 0 else { return false }
+    return now.microseconds(since: MonotonicTime(nanoseconds: value)) > 86_400_000_000
   }
 
   /// Nobody but root reaches a pinned map.
@@ -70,8 +101,11 @@ public final class RecordMap: FlowMemory {
   }
 
   public func recall(_ body: (FlowRecord) -> Void) throws(MemoryError) -> Bool {
-    let ids = recallNames()
+    let ids = try recallNames()
     var previous: marker_key?
+    var strange: [marker_key] = []
+    // Not at once: the kernel begins again with the first key where the last one is gone.
+    defer { for var key in strange { _ = bpf_map_delete_elem(records.raw, &key) } }
     while true {
       var next = marker_key()
       var status: Int32
@@ -84,33 +118,44 @@ public final class RecordMap: FlowMemory {
       guard status == 0 else { throw Self.error("bpf_map_get_next_key", -status) }
       var value = marker_record()
       status = bpf_map_lookup_elem(records.raw, &next, &value)
-      if status == 0, let record = FlowRecord(next, value, ids) { body(record) }
+      guard status == 0 || status == -ENOENT else { throw Self.error("bpf_map_lookup_elem", -status) }
+      if status == 0 {
+        if let record = FlowRecord(next, value, ids) { body(record) } else { strange.append(next) }
+      }
       previous = next
     }
   }
 
   /// The names that were kept, which get numbers of this process in the same order.
-  private func recallNames() -> [ApplicationNames.ID] {
+  private func recallNames() throws(MemoryError) -> [ApplicationNames.ID] {
     var ids: [ApplicationNames.ID] = [.marker]
     var bytes = [UInt8](repeating: 0, count: Int(MARKER_NAME_BYTES))
     for number in 1..<UInt32(MARKER_MAX_NAMES) {
       var key = number
-      guard bpf_map_lookup_elem(names.raw, &key, &bytes) == 0, bytes[0] != 0 else { break }
+      let status = bpf_map_lookup_elem(names.raw, &key, &bytes)
+      guard status == 0 else { throw Self.error("bpf_map_lookup_elem", -status) }
+      guard bytes[0] != 0 else { break }
       ids.append(applications.id(of: String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)))
     }
     return ids
   }
 
-  public func keep(_ record: FlowRecord) { kept.append(record) }
+  public func keep(_ record: FlowRecord) {
+    if !deferred.isEmpty { deferred[record.key] = nil }
+    kept.append(record)
+  }
 
-  public func drop(_ key: FlowKey) { dropped.append(key) }
+  public func drop(_ key: FlowKey) {
+    if !deferred.isEmpty { deferred[key] = nil }
+    dropped.append(key)
+  }
 
   public func settle(at now: MonotonicTime) throws(MemoryError) {
     var failure: MemoryError?
+    kept.append(contentsOf: deferred.values)
+    deferred.removeAll()
     // A flow that ended and began again is in both: what is kept comes last.
-    for start in stride(from: 0, to: dropped.count, by: Self.batchSize) {
-      forget(dropped[start..<min(start + Self.batchSize, dropped.count)])
-    }
+    do throws(MemoryError) { try forget() } catch { failure = error }
     for start in stride(from: 0, to: kept.count, by: Self.batchSize) {
       do throws(MemoryError) {
         try write(kept[start..<min(start + Self.batchSize, kept.count)])
@@ -118,7 +163,6 @@ public final class RecordMap: FlowMemory {
         failure = failure ?? error
       }
     }
-    dropped.removeAll(keepingCapacity: dropped.count <= Self.batchSize)
     kept.removeAll(keepingCapacity: kept.count <= Self.batchSize)
     var (key, value) = (UInt32(0), now.nanoseconds)
     let status = bpf_map_update_elem(life.raw, &key, &value, UInt64(BPF_ANY))
@@ -127,8 +171,10 @@ public final class RecordMap: FlowMemory {
   }
 
   private func write(_ flows: ArraySlice<FlowRecord>) throws(MemoryError) {
+    var nameless: MemoryError?
     for (place, record) in flows.enumerated() {
-      try keepName(record.application)
+      // Without its application's name a flow is still known.
+      do throws(MemoryError) { try keepName(record.application) } catch { nameless = error }
       keys[place] = marker_key(record.key)
       values[place] = marker_record(record)
     }
@@ -141,28 +187,48 @@ public final class RecordMap: FlowMemory {
         done = flows.count
         break
       }
-      if taken == 0 || Int(taken) == flows.count - done, status == -EINVAL || status == -notSupported {
-        hasBatches = false
+      let isUnknown = status == -EINVAL || status == -notSupported
+      // The call itself failed, and says nothing of entries.
+      if Int(taken) >= flows.count - done || taken == 0 && isUnknown {
+        if isUnknown { hasBatches = false }
         break
       }
       // The kernel stops at the entry it cannot take and says how many it took before.
       failure = status
-      done += Int(taken) + 1
+      done += Int(taken)
+      put(off: flows[flows.startIndex + done], status)
+      done += 1
     }
     while done < flows.count {
       let status = bpf_map_update_elem(records.raw, keys + done, values + done, UInt64(BPF_ANY))
-      if status != 0 { failure = status }
+      if status != 0 {
+        failure = status
+        put(off: flows[flows.startIndex + done], status)
+      }
       done += 1
     }
     if failure != 0 { throw Self.error("bpf_map_update_elem", -failure) }
+    if let nameless { throw nameless }
   }
 
-  private func forget(_ flows: ArraySlice<FlowKey>) {
-    for key in flows {
-      // Not there is as good: it may never have been kept.
+  /// A full map stays full until flows end, and then others come; all else may pass.
+  private func put(off record: FlowRecord, _ status: Int32) {
+    if status != -E2BIG { deferred[record.key] = record }
+  }
+
+  private func forget() throws(MemoryError) {
+    var failure: MemoryError?
+    var left: ContiguousArray<FlowKey> = []
+    for key in dropped {
       keys[0] = marker_key(key)
-      _ = bpf_map_delete_elem(records.raw, keys)
+      let status = bpf_map_delete_elem(records.raw, keys)
+      // Not there is as good: it may never have been kept.
+      if status == 0 || status == -ENOENT { continue }
+      left.append(key)
+      failure = failure ?? MemoryError("\(SystemError("bpf_map_delete_elem", "records", code: -status))")
     }
+    swap(&dropped, &left)
+    if let failure { throw failure }
   }
 
   /// Writes the names up to a number that are not in the map yet.
@@ -178,8 +244,8 @@ public final class RecordMap: FlowMemory {
   }
 
   private static func error(_ call: String, _ code: Int32) -> MemoryError {
-    MemoryError(
-      "some flows will not be known after a restart: \(SystemError(call, "records", code: code))")
+    let error = SystemError(call, "records", code: code)
+    return MemoryError("some flows will not be known after a restart: \(error)", mayPass: error.mayPass)
   }
 }
 

@@ -8,18 +8,27 @@ extension TCPath {
   private static let flowsPin = "flows"
   private static let linkPrefix = "link-"
 
+  private static let qdiscPrefix = "qdisc-"
+
   static func pin(ofLinkOn interface: UInt32) -> String { "\(linkPrefix)\(interface)" }
+
+  /// Says that the interface's clsact qdisc was made by marker.
+  static func pin(ofQdiscOn interface: UInt32) -> String { "\(qdiscPrefix)\(interface)" }
 
   /// Has the marks outlive the process, however it ends, on all interfaces that are attached now.
   ///
   /// - Throws: what could not be pinned; those marks go with the process.
   public func keepMarks() throws(PathError) {
-    guard let pins else { return }
     life.outlivesProcess = true
+    guard let pins else {
+      guard attachedInterfaces.contains(where: { hook(on: $0) == .tcx }) else { return }
+      throw PathError(
+        .tc, "marks will not outlast this process: there is no BPF file system to keep links in")
+    }
     do throws(BPFError) {
       let flows = try programs.map("flows")
       do throws(SystemError) { try PinnedMap.pin(flows, pins.pin(Self.flowsPin)) } catch { throw .map(error) }
-      try attachments.keep { pins.pin(Self.pin(ofLinkOn: $0)) }
+      try attachments.keep { (pins.pin(Self.pin(ofLinkOn: $0)), pins.pin(Self.pin(ofQdiscOn: $0))) }
     } catch {
       throw PathError(.tc, "marks will not outlast this process: \(error)")
     }
@@ -29,16 +38,16 @@ extension TCPath {
   ///
   /// - Parameter seconds: then they end by themselves, if no other process has taken over.
   public func leaveMarks(for seconds: Int) {
-    var now = timespec()
-    // The clock of bpf_ktime_get_ns.
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    control.expires = UInt64(now.tv_sec + seconds) * 1_000_000_000 + UInt64(now.tv_nsec)
+    control.expires = BPFClock.now() + UInt64(seconds) * 1_000_000_000
   }
 
   /// Has the marks go with the path.
-  public func dropMarks() {
+  ///
+  /// - Parameter isFollowed: another path of this process has pinned its own table in this one's place.
+  public func dropMarks(isFollowed: Bool = false) {
     life.outlivesProcess = false
-    pins?.remove(Self.flowsPin)
+    self.isFollowed = isFollowed
+    if !isFollowed { pins?.remove(Self.flowsPin) }
   }
 
   /// Reads what the table that an earlier process left has counted.
@@ -62,40 +71,74 @@ extension TCPath {
     }
   }
 
-  /// Whether all that is pinned in a folder belongs to interfaces that have gone.
+  /// Whether all links that are pinned in a folder have lost their interfaces.
   public static func isOrphaned(_ folder: String) -> Bool {
-    let links = BPFFolder.names(in: folder).filter { $0.hasPrefix(linkPrefix) }
-    return !links.isEmpty
-      && links.allSatisfy { name in
-        let fd = bpf_obj_get("\(folder)/\(name)")
-        guard fd >= 0 else { return false }
-        let link = Descriptor(owning: fd)
-        return TCXLink.interfaceIndex(ofLink: link.raw) == 0
-      }
+    BPFFolder.names(in: folder).filter { $0.hasPrefix(linkPrefix) }.allSatisfy { name in
+      let fd = bpf_obj_get("\(folder)/\(name)")
+      guard fd >= 0 else { return false }
+      let link = Descriptor(owning: fd)
+      return TCXLink.interfaceIndex(ofLink: link.raw) == 0
+    }
   }
 
-  /// Takes away the links that earlier processes left on interfaces, but for some.
+  /// Takes away the links that earlier processes left on interfaces, but for those that this path has by itself.
   ///
+  /// - Parameter path: nil where no such path marks any more.
   /// - Returns: how many there were.
   @discardableResult
-  public static func removeLeft(in pins: BPFFolder, except kept: [UInt32] = []) -> Int {
+  public static func removeLeft(in pins: BPFFolder, except path: TCPath? = nil) -> Int {
     var removed = 0
-    for name in pins.names where name.hasPrefix(linkPrefix) {
-      if let index = UInt32(name.dropFirst(linkPrefix.count)), kept.contains(index) { continue }
-      pins.remove(name)
-      removed += 1
+    for folder in [pins] + pins.otherVersions {
+      for name in folder.names where name.hasPrefix(linkPrefix) {
+        let index = UInt32(name.dropFirst(linkPrefix.count))
+        // In its own folder it has pinned them again.
+        if folder.path == pins.path, let index, path?.hook(on: index) == .tcx { continue }
+        folder.remove(name)
+        removed += 1
+      }
     }
     return removed
   }
 
+  /// Takes away the clsact qdiscs that earlier processes made, unless others have come to use them.
+  ///
+  /// - Parameter path: whose qdiscs stay.
+  public static func removeQdiscs(of pins: BPFFolder, on interfaces: [Interface], except path: TCPath? = nil)
+  {
+    for name in pins.names where name.hasPrefix(qdiscPrefix) {
+      let index = UInt32(name.dropFirst(qdiscPrefix.count))
+      if let index, path?.hook(on: index) == .clsact { continue }
+      if let interface = interfaces.first(where: { $0.index == index }) {
+        ClsactFilter.removeQdiscIfUnused(interface)
+      }
+      pins.remove(name)
+    }
+  }
+
+  /// Whether an earlier process has left a clsact filter.
+  public static func hasLeftFilters(on interfaces: [Interface]) throws(SystemError) -> Bool {
+    LibbpfLog.install()
+    let withQdisc = try TrafficFilters.interfacesWithQdisc()
+    return interfaces.contains { interface in
+      guard withQdisc.contains(interface.index), let header = interface.linkHeader else { return false }
+      return ClsactFilter.isLeft(on: interface, programName: TCPrograms.name(of: header))
+    }
+  }
+
   /// Takes away the clsact filters that earlier processes left.
   ///
+  /// - Parameter path: whose filters stay.
   /// - Returns: how many there were.
-  public static func removeFilters(on interfaces: [Interface]) throws(PathError) -> Int {
+  @discardableResult
+  public static func removeFilters(
+    on interfaces: [Interface], except path: TCPath? = nil
+  ) throws(PathError) -> Int {
     LibbpfLog.install()
     var removed = 0
     do throws(SystemError) {
-      for interface in interfaces {
+      let withQdisc = try TrafficFilters.interfacesWithQdisc()
+      for interface in interfaces
+      where withQdisc.contains(interface.index) && path?.hook(on: interface.index) != .clsact {
         guard let header = interface.linkHeader, try TrafficFilters.exist(on: interface) else { continue }
         removed += ClsactFilter.removeLeft(on: interface, programName: TCPrograms.name(of: header))
       }

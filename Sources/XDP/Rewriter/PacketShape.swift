@@ -1,19 +1,23 @@
+public import Flow
 internal import Glibc
 
 /// Where the headers of a frame are, read from any shape of packet as bpf/parse.h does, with the same bounds.
-struct PacketShape {
+public struct PacketShape {
   /// The addresses, and the ends where they are known.
   var key: FlowWords
-  /// Where the IP header starts.
-  let network: Int
+  /// Where the IP header starts, bytes from the frame's start as all places here.
+  public let network: Int
   /// Where the transport header starts; nil where there is none to read.
-  var transport: Int?
+  public private(set) var transport: Int?
   /// The transport's number.
-  var next: UInt8 = 0
-  let isIPv6: Bool
-  var isFragment = false
+  public private(set) var next: UInt8 = 0
+  public let isIPv6: Bool
+  public private(set) var isFragment = false
   /// A fragment but the first.
-  var isLater = false
+  public private(set) var isLater = false
+  /// Where the first hop-by-hop and the first destination options start; nil where the packet has none.
+  public private(set) var hopByHop: Int?
+  public private(set) var destinationOptions: Int?
   var identification: UInt32 = 0
 
   /// 802.1Q inside 802.1ad is the deepest nesting in use.
@@ -33,12 +37,21 @@ struct PacketShape {
     }
   }
 
-  /// Nil for what is none of ours: truncated, another protocol, too many headers.
+  /// An Ethernet frame. Nil for what is none of ours: truncated, another protocol, too many headers.
   init?(_ frame: UnsafeRawPointer, _ length: Int) {
     guard length >= 14 else { return nil }
-    var at = 12
-    var etherType = Self.half(frame, at)
-    at += 2
+    self.init(frame, length, etherType: Self.half(frame, 12), behind: 14)
+  }
+
+  /// A frame of any link layer.
+  ///
+  /// - Parameters:
+  ///   - etherType: the protocol that the link layer names (IEEE 802 numbers), VLAN tags among them.
+  ///   - start: the bytes of the link layer's header.
+  /// - Returns: nil for what is none of ours: truncated, another protocol, too many headers.
+  public init?(_ frame: UnsafeRawPointer, _ length: Int, etherType: UInt16, behind start: Int) {
+    var etherType = etherType
+    var at = start
     for _ in 0..<Self.maxTags where etherType == 0x8100 || etherType == 0x88a8 {
       guard at + 4 <= length else { return nil }
       etherType = Self.half(frame, at + 2)
@@ -84,6 +97,8 @@ struct PacketShape {
       guard at + 8 <= length else { return nil }
       let size = Int(frame.load(fromByteOffset: at + 1, as: UInt8.self))
       let following = frame.load(fromByteOffset: at, as: UInt8.self)
+      if Int(next) == Int(IPPROTO_HOPOPTS), hopByHop == nil { hopByHop = at }
+      if Int(next) == Int(IPPROTO_DSTOPTS), destinationOptions == nil { destinationOptions = at }
       switch Int(next) {
       case Int(IPPROTO_FRAGMENT):
         isFragment = true
@@ -125,5 +140,21 @@ struct PacketShape {
     // The data offset is the upper half of TCP's byte 12, in words of four bytes, RFC 9293 §3.1.
     guard transport + 13 <= length else { return 0 }
     return transport - network + Int(frame.load(fromByteOffset: transport + 12, as: UInt8.self) >> 4) * 4
+  }
+}
+
+extension PacketShape {
+  /// Its address, and its port where the packet shows one, else 0.
+  public var source: Endpoint {
+    Endpoint(
+      Address(high: UInt64(bigEndian: key.local0), low: UInt64(bigEndian: key.local1)),
+      UInt16(bigEndian: UInt16(truncatingIfNeeded: key.ends)))
+  }
+
+  /// The same of the other end.
+  public var destination: Endpoint {
+    Endpoint(
+      Address(high: UInt64(bigEndian: key.remote0), low: UInt64(bigEndian: key.remote1)),
+      UInt16(bigEndian: UInt16(truncatingIfNeeded: key.ends >> 16)))
   }
 }

@@ -17,6 +17,9 @@ struct Rewriter: ~Copyable {
   /// The mark-all scope by family, nothing where its bits are 0.
   private var scope6 = StampWord(bits: 0)
   private var scope4 = StampWord(bits: 0)
+  /// What the scope leaves alone. Whether there is anything, so that the common loop need not look into it.
+  private var exclusions = ScopeExclusions(.none)
+  private var excludes = false
   /// Two counts as a slot has them, so that one function counts both.
   private let scopeCounts: UnsafeMutablePointer<UInt64>
   /// The places of the frames of a burst that are not of the common shape.
@@ -45,26 +48,40 @@ struct Rewriter: ~Copyable {
 
   func has(_ key: FlowWords) -> Bool { table.find(key) != nil }
 
-  mutating func setScope(ipv6: StampWord?, ipv4: StampWord?) {
+  mutating func setScope(ipv6: StampWord?, ipv4: StampWord?, except exclusions: ScopeExclusions) {
     scope6 = ipv6 ?? StampWord(bits: 0)
     scope4 = ipv4 ?? StampWord(bits: 0)
+    self.exclusions = exclusions
+    excludes = !exclusions.isEmpty
   }
 
   /// Marks a burst of at most `burst` frames.
   ///
   /// First all of the common shape, in a loop without a call; the others after them.
   mutating func rewrite(_ frames: UnsafePointer<PacketFrame>, _ count: Int) {
+    let uncommon = rewriteAllCommon(frames, min(count, Self.burst))
+    for place in 0..<uncommon { rewriteOther(frames[Int(others[place])]) }
+  }
+
+  /// The loop, a function of its own so that `scripts/check-rewriter` finds it: it calls nothing.
+  ///
+  /// - Returns: how many are not of the common shape; `others` has their places.
+  @inline(never)
+  private func rewriteAllCommon(_ frames: UnsafePointer<PacketFrame>, _ count: Int) -> Int {
     var uncommon = 0
-    for place in 0..<min(count, Self.burst) {
+    var place = 0
+    while place < count {
       if !rewriteCommon(frames[place]) {
         others[uncommon] = Int32(truncatingIfNeeded: place)
         uncommon &+= 1
       }
+      place &+= 1
     }
-    for place in 0..<uncommon { rewriteOther(frames[Int(others[place])]) }
+    return uncommon
   }
 
-  /// Ethernet without a tag, no IP option or extension header, not a fragment, not a super-packet.
+  /// Ethernet without a tag, no IP option or extension header, not a fragment, not a super-packet; and none that mark-all
+  /// may have to leave alone.
   ///
   /// - Returns: false for all else.
   @inline(__always)
@@ -90,6 +107,7 @@ struct Rewriter: ~Copyable {
         RewriterTable.count(slot, packets: 1, bytes: frame.length &- 14)
       } else {
         guard scope6.bits != 0 else { return true }
+        guard !excludes else { return false }
         new = scope6.apply(ipv6: word, entropy: Self.entropy(key))
         RewriterTable.count(scopeCounts, packets: 1, bytes: frame.length &- 14)
       }
@@ -111,6 +129,8 @@ struct Rewriter: ~Copyable {
     if let slot = table.find(key) {
       stamp = RewriterTable.stamp(slot)
       counts = slot
+    } else if excludes, stamp.bits != 0 {
+      return false
     }
     guard stamp.bits != 0 else { return true }
     Self.stampIPv4(start + 14, first, stamp)
@@ -163,7 +183,17 @@ struct Rewriter: ~Copyable {
     }
     if let slot { return (slot, RewriterTable.stamp(slot), false) }
     let scope = shape.isIPv6 ? scope6 : scope4
-    return scope.bits == 0 ? nil : (scopeCounts, scope, true)
+    guard scope.bits != 0, !isExcluded(key, shape) else { return nil }
+    return (scopeCounts, scope, true)
+  }
+
+  /// Whether mark-all leaves a packet alone. A first fragment leaves its ports for those behind it.
+  private mutating func isExcluded(_ key: FlowWords, _ shape: PacketShape) -> Bool {
+    guard excludes else { return false }
+    if exclusions.contains(networkOf: key, isIPv6: shape.isIPv6) { return true }
+    guard exclusions.contains(portsOf: key) else { return false }
+    if shape.isFragment, !shape.isLater { fragments.keep(key, shape.identification) }
+    return true
   }
 
   /// Writes the TOS and the header's checksum for it.

@@ -1,6 +1,8 @@
+internal import CBPF
+internal import CTable
 public import Flow
 internal import Glibc
-internal import Linux
+public import Linux
 
 /// Has the kernel stamp the packets of TCP sockets by itself: a BPF program sets the sockets of tagged flows when they
 /// connect, or before their next packet, and nothing runs per packet.
@@ -25,6 +27,7 @@ public final class SockPath: MarkingPath {
   private let loaded: Loaded
   private let control: SockControl
   private let group: String
+  private let pins: BPFFolder?
   private var attachment: Attached?
   private var arming: Arming?
   private var fresh: ContiguousArray<FlowKey> = []
@@ -57,15 +60,19 @@ public final class SockPath: MarkingPath {
   ///   - complement: marks what this path does not reach. Without, changes of flows that this path can never reach are
   ///     refused.
   ///   - predecessor: a path that this one takes the place of. It goes on until it is released.
+  ///   - pins: where an earlier process has left what sockets had by themselves, and where this one leaves it.
   public init(
     maxFlows: Int, group: String, complement: TCPath? = nil, following predecessor: SockPath? = nil,
-    without: Without = []
+    pins: BPFFolder? = nil, without: Without = []
   ) throws(BPFError) {
+    self.pins = pins
     let table: TCPath
     if let complement { table = complement } else { table = try TCPath(maxFlows: maxFlows) }
     var shared = try table.sharedMaps()
     // What sockets had by themselves has to outlive the path that noted it.
+    let left = predecessor == nil ? Self.left(in: pins) : Descriptor(owning: -1)
     if let predecessor { shared["own"] = try predecessor.loaded.object.map("own") }
+    if left.raw >= 0 { shared["own"] = left.raw }
     let loaded = try Loaded(shared, without)
     let control = try SockControl(map: loaded.object.map("stamping"))
     control.setNamespace(loaded.namespace)
@@ -90,6 +97,33 @@ public final class SockPath: MarkingPath {
     self.arming = arming
     isAlone = complement == nil
     noIterator = obstacle
+  }
+
+  private static let ownPin = "own"
+
+  /// The storage in sockets that an earlier process has left; -1 where there is none, or one of another making.
+  private static func left(in pins: BPFFolder?) -> Descriptor {
+    guard let pins else { return Descriptor(owning: -1) }
+    let fd = bpf_obj_get(pins.pin(ownPin))
+    guard fd >= 0 else { return Descriptor(owning: -1) }
+    let map = Descriptor(owning: fd)
+    var info = bpf_map_info()
+    var size = UInt32(MemoryLayout<bpf_map_info>.size)
+    guard bpf_obj_get_info_by_fd(map.raw, &info, &size) == 0, info.type == BPF_MAP_TYPE_SK_STORAGE.rawValue,
+      info.value_size == MemoryLayout<marker_socket>.size
+    else { return Descriptor(owning: -1) }
+    return map
+  }
+
+  /// Has another process know what sockets had by themselves, so that it can give it back.
+  public func keepOwnValues() throws(PathError) {
+    guard let pins else { return }
+    do throws(BPFError) {
+      let own = try loaded.object.map("own")
+      do throws(SystemError) { try PinnedMap.pin(own, pins.pin(Self.ownPin)) } catch { throw .map(error) }
+    } catch {
+      throw PathError(.sock, "what sockets had by themselves will not outlast this process: \(error)")
+    }
   }
 
   /// The program that stamps, loaded.
@@ -221,6 +255,7 @@ public final class SockPath: MarkingPath {
   /// - Returns: sockets that had nothing to send meanwhile, which keep their marks until they close; nil where that is
   ///   not known.
   public func release(within milliseconds: Int) throws(PathError) -> Int? {
+    pins?.remove(Self.ownPin)
     control.release()
     wantsArming = true
     try reach()

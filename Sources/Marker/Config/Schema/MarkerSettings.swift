@@ -59,6 +59,10 @@ extension Setting {
       "The hook of the tc path; auto is the best there is.",
       flag: "--tc-hook"),
     Setting(
+      "tc.order", \.tcOrder, .order,
+      "Where marker's program runs among those of others at tcx: first, last, or before or after one of them, by its number."
+    ),
+    Setting(
       "pipes", \.pipes, .list(of: .path), "Named pipes that flows are read from; made if missing.",
       flag: "--pipe"),
     Setting(

@@ -1,4 +1,5 @@
 import Flow
+import XDP
 
 extension ValueType where Value == String {
   /// An interface's name or pattern. The kernel's names have at most 15 bytes (IFNAMSIZ, linux/if.h).
@@ -64,6 +65,18 @@ extension ValueType where Value == SciTag {
   } write: {
     YAMLText.scalar("\($0)")
   }
+}
+
+extension ValueType where Value == TCXOrder {
+  static let order: ValueType = {
+    let form = "first, last, or before or after a program or link by its number, such as \"before program 7\""
+    return ValueType(form) { node throws(YAMLProblem) in
+      guard let text = node.text, let order = TCXOrder(text) else { throw node.expected(form) }
+      return order
+    } write: {
+      YAMLText.scalar($0.text)
+    }
+  }()
 }
 
 extension ValueType where Value == APIAddress {
