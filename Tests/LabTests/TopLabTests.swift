@@ -54,11 +54,11 @@ import Testing
     /// That the terminal is as it was, told by the terminal's own settings.
     func expectRestored(_ status: String) throws {
       #expect(wait("ready:"), "\(text)")
-      try press("-l 'echo status=$?; stty -a | tr -d \"\\n\"; echo done'")
+      // The two settings that were changed, without a minus where they are on.
+      let settings = "stty -a | tr \" ;\" \"\\n\\n\" | grep -xE -e \"-?(echo|icanon)\" | tr \"\\n\" \" \""
+      try press("-l 'echo status=$?; \(settings); echo done'")
       try press("Enter")
-      #expect(wait { $0.contains("status=\(status)\n") && $0.contains("done\n") }, "\(text)")
-      let all = text.replacing("\n", with: "")
-      #expect(all.contains(" icanon") && all.contains(" echo ") && !all.contains("-echo "), "\(text)")
+      #expect(wait { $0.contains("status=\(status)\n") && $0.contains("\nicanon echo done\n") }, "\(text)")
       #expect(state == "0 1\n")
       try press("-l clear")
       try press("Enter")

@@ -82,7 +82,8 @@ func configuration(_ text: String) throws -> Configuration {
       interfaces: InterfaceSelection(names: ["eth0", "ens*"], discovery: .defaultRoute),
       inline: InlineSettings(engine: .raw, networks: [try Network(text: "2001:db8:7::/48")]), strategy: .auto,
       path: .nft,
-      entropy: .flow, codePoints: map, dscpOnIPv6: true, onlyIfUnset: false, tcHook: .clsact, tcOrder: .after(.program(7)),
+      entropy: .flow, codePoints: map, dscpOnIPv6: true, onlyIfUnset: false, tcHook: .clsact,
+      tcOrder: .after(.program(7)),
       markAll: SciTag(packed: 206),
       exclusions: Exclusions(
         networks: [try Network(text: "2001:db8:5::/48"), try Network(text: "10.0.0.0/8")],
