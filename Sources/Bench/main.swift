@@ -12,7 +12,8 @@ let wanted = Array(CommandLine.arguments.dropFirst())
 if wanted.first == "hold" { holdConnections(Array(wanted.dropFirst())) }
 // `inline --packets N` sends so many, instead of measuring.
 let soaked = wanted.count == 3 && wanted[0] == "inline" && wanted[1] == "--packets" ? UInt64(wanted[2]) : nil
-for name in wanted where soaked == nil && wanted.first != "soak" && !parts.contains(where: { $0.name == name }) {
+let isOther = soaked != nil || wanted.first == "soak"
+for name in wanted where !isOther && !parts.contains(where: { $0.name == name }) {
   print("marker-bench: no part is called \(name); there are: \(parts.map(\.name).joined(separator: " "))")
   exit(64)
 }

@@ -204,7 +204,7 @@ import Testing
       folder=$(mktemp -d); chmod 777 $folder
       setpriv --reuid 65534 --clear-groups --bounding-set -all --inh-caps -all \(MarkerProcess.binary) --api none --strategy dscp \
         --interface near0 --no-remote-fireflies --collector '[2001:db8::2]' --pipe $folder/pipe >$folder/log 2>&1 &
-      until grep -q '] ready' $folder/log; do sleep 0.05; done
+      until grep -q msg=ready $folder/log; do sleep 0.05; done
       echo 'start tcp 192.0.2.1 1 192.0.2.2 2 2 17' > $folder/pipe
       sleep 0.3; kill %1 2>/dev/null || kill $!; wait; cat $folder/log; rm -r $folder
       """)

@@ -75,7 +75,8 @@ import Testing
     try first.tell(lab.line("start"))
     try lab.wait(isMarked: true)
     _ = first.stop(SIGKILL)
-    try lab.pair.near.shell("ip link del near0; ip link add near0 type veth peer name other0; ip link set near0 up")
+    try lab.pair.near.shell(
+      "ip link del near0; ip link add near0 type veth peer name other0; ip link set near0 up")
     let elsewhere = try KeptLab()
     #expect(try elsewhere.start("--path tc").stop() == 0)
     _ = try elsewhere.clean()

@@ -29,12 +29,6 @@ struct APIAccess: Sendable {
   let token: String?
   let rates: APIRates
 
-  init(networks: [Network], token: String?, rates: APIRates) {
-    self.networks = networks
-    self.token = token
-    self.rates = rates
-  }
-
   /// The answer to a client that may not, or not now; nil for one that may.
   func refusal(of client: Client, _ head: HTTPRequestHead) -> APIResponse? {
     // Guesses at the token count too.

@@ -110,7 +110,7 @@ private struct OpenPath {
     switch way {
     case "tcx": "Linux 6.6 for tcx; clsact works before"
     case "sock": "cgroup2, mounted, and sock_ops programs with links, Linux 5.7"
-    case "xdp": "AF_XDP, and Linux 5.10"
+    case "xdp": "AF_XDP of Linux 5.10, and 16 MiB to lock (ulimit -l)"
     case "raw": "tc, and /dev/net/tun"
     default: ""
     }

@@ -14,7 +14,10 @@ extension InlinePath {
         do throws(InlineError) {
           try path.open(InlinePair.find(inside: "far", outside: "outside"))
         } catch {
-          return all(.no("\(error)", needs: kind == .xdp ? "AF_XDP, and Linux 5.10" : "tc, and /dev/net/tun"))
+          let needs =
+            kind == .xdp
+            ? "AF_XDP of Linux 5.10, and 16 MiB to lock (ulimit -l)" : "tc, and /dev/net/tun"
+          return all(.no("\(error)", needs: needs))
         }
         defer { path.close() }
         var findings: [Stamp: Finding] = [:]
