@@ -154,8 +154,10 @@ private struct Ear {
       """)
     #expect(
       (0..<100).contains { _ in
-        marker.log.split(separator: "\n").filter { $0.contains("interface=aux0") && $0.contains("msg=marking ") }
-          .count == 2 || usleep(20_000) != 0
+        marker.log.split(separator: "\n").filter {
+          $0.contains("interface=aux0") && $0.contains("msg=marking ")
+        }
+        .count == 2 || usleep(20_000) != 0
       })
     let capture = try Capture("aux1", in: pair.near)
     let socket = try LabSocket(

@@ -7,7 +7,9 @@ import Testing
 @Suite(.enabled(if: geteuid() == 0, "needs root")) struct InterfaceLabTests {
   /// What the log says of an interface, by the path's own word.
   private func attachments(_ marker: MarkerProcess, _ name: String) -> Int {
-    marker.log.split(separator: "\n").count { $0.contains("msg=marking ") && $0.contains("interface=\(name) ") }
+    marker.log.split(separator: "\n").count {
+      $0.contains("msg=marking ") && $0.contains("interface=\(name) ")
+    }
   }
 
   private func waitForAttachments(_ marker: MarkerProcess, _ name: String, _ count: Int) -> Bool {
