@@ -72,7 +72,8 @@ import Testing
     func wait(_ query: String) throws -> String {
       for _ in 0..<600 {
         let answer = try ask(query)
-        if !answer.isEmpty { return answer }
+        // Without data there is an empty line.
+        if answer.contains("=> ") { return answer }
         usleep(200_000)
       }
       return ""
