@@ -244,6 +244,11 @@ private let far = VethPair.far6
       usleep(100_000)
       return try label(pair, flow)
     }
+    /// The listener's thread takes other sockets over at its next turn.
+    func becomesDeaf() throws -> Bool {
+      for _ in 0..<50 where try !hears() { return true }
+      return false
+    }
     #expect(try !hears())
     var steps = 0
     /// Each is told apart in the log by the number of reloads.
@@ -267,7 +272,7 @@ private let far = VethPair.far6
     try configure(listen("\"[::]:10514\""))
     #expect(try hears(), "\(marker.log)")
     try configure(listen("\"[::]:10514\"", "2001:db8:5::/64"))
-    #expect(try !hears())
+    #expect(try becomesDeaf())
     try configure(listen("[\"[::]:10514\", \"[::]:10515\"]"))
     #expect(try hears() && hears(10515))
     // An address that is not here: all stays.
@@ -275,7 +280,7 @@ private let far = VethPair.far6
     #expect(marker.log.contains("bind [2001:db8:77::1]:10514: Cannot assign requested address"))
     #expect(try hears() && hears(10515))
     try configure(start)
-    #expect(try !hears())
+    #expect(try becomesDeaf())
     #expect(marker.stop() == 0)
   }
 
