@@ -9,7 +9,9 @@ struct RewriterTable: ~Copyable {
   typealias Slot = UnsafeMutablePointer<UInt64>
   static let slotWords = 8
   private static let slotBytes = slotWords * 8
-  private static let (stamp, packets, bytes) = (5, 6, 7)
+  private static let stamp = 5
+  private static let packets = 6
+  private static let bytes = 7
 
   /// Aligned to a cache line.
   private(set) var slots: Slot
