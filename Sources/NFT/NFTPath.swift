@@ -4,8 +4,8 @@ internal import Linux
 
 /// The nft path: marks by rules of nf_tables, in a table of our own, without BPF.
 ///
-/// Everything it makes is in the table `inet marker`; nothing else is ever touched. The table stays when the process
-/// ends, and so do the marks; `detach` removes it. Made and used in one network namespace: the one of the thread
+/// Everything it makes is in the table `inet marker`, and for a moment in its stand-in; nothing else is ever touched.
+/// The table stays when the process ends, and so do the marks; `detach` removes it. Made and used in one network namespace: the one of the thread
 /// that makes it.
 public final class NFTPath: MarkingPath {
   /// Calls its argument with every flow that is to be marked, and with what the flow has counted so far.
@@ -25,16 +25,16 @@ public final class NFTPath: MarkingPath {
   let table: TableName
   /// The mark words with a chain, and how many flows use each.
   var words: [UInt32: Int] = [:]
-  private var interfaces: [String]?
-  private let flowLimit: UInt32
+  private(set) var interfaces: [String]?
+  let flowLimit: UInt32
   /// Keys the hash that gives entropy to packets without a label.
-  private let seed: UInt32
-  private var scope: ScopeMarks?
+  let seed: UInt32
+  private(set) var scope: ScopeMarks?
   /// The packet marks that are put back.
-  private var keptMarks: Set<UInt32> = [0]
+  private(set) var keptMarks: Set<UInt32> = [0]
 
-  /// Makes the table, in one transaction with the flows: where there was one of an earlier process, no packet goes
-  /// unmarked while it is replaced.
+  /// Makes the table with the flows: where there was one of an earlier process, no packet goes unmarked while it is
+  /// replaced.
   ///
   /// - Parameters:
   ///   - interfaces: mark only packets that leave by these; nil is all.
@@ -62,35 +62,11 @@ public final class NFTPath: MarkingPath {
   /// The number by which the kernel knows this path's own changes; `NFTWatch` passes over them.
   public var port: UInt32 { socket.port }
 
-  /// Makes the table again, with all flows, in one transaction.
+  /// Makes the table again, with all flows.
   public func restore(_ flows: Flows) throws(PathError) {
     try install(flows)
     restorations += 1
     isLost = false
-  }
-
-  private func install(_ flows: Flows) throws(PathError) {
-    var words: [UInt32: Int] = [:]
-    var elements: [[Element]] = [[], []]
-    flows { key, mark, usage in
-      guard families.contains(key), let word = MarkWord(mark, isIPv4: key.isIPv4) else { return }
-      words[word.rawValue, default: 0] += 1
-      elements[key.isIPv4 ? 0 : 1].append(
-        Element(key: key.element, data: .mark(word.rawValue), usage: usage))
-    }
-    var batch = Batch(table)
-    // Deleting wants a table to be there, so that one is made first.
-    batch.addTable()
-    batch.deleteTable()
-    batch.addTable()
-    Ruleset.add(to: &batch, interfaces: interfaces, flowLimit: flowLimit)
-    for packetMark in keptMarks where packetMark != 0 { Ruleset.serve(packetMark, &batch) }
-    for word in words.keys { MarkWord(rawValue: word).map { Ruleset.addMark($0, &batch) } }
-    batch.add(elements[0][...], to: Ruleset.flows4)
-    batch.add(elements[1][...], to: Ruleset.flows6)
-    if let scope { MarkAll.add(scope, seed: seed, &batch) }
-    do { try socket.commit(batch) } catch { throw PathError(.nft, Self.explain(error)) }
-    self.words = words
   }
 
   /// Marks packets that leave by these interfaces from now on, instead of by those before.
@@ -207,13 +183,18 @@ public final class NFTPath: MarkingPath {
 
   @discardableResult
   private static func remove(_ table: TableName, _ socket: inout NFTSocket) throws(PathError) -> Bool {
-    var batch = Batch(table)
-    batch.deleteTable()
-    do { try socket.commit(batch) } catch {
-      guard error.code != ENOENT else { return false }
-      throw PathError(.nft, explain(error))
+    var found = false
+    for table in [table, table.standIn] {
+      var batch = Batch(table)
+      batch.deleteTable()
+      do {
+        try socket.commit(batch)
+        found = true
+      } catch {
+        guard error.code == ENOENT else { throw PathError(.nft, explain(error)) }
+      }
     }
-    return true
+    return found
   }
 
   /// Whether an earlier process has left a table.

@@ -47,5 +47,7 @@ public struct TableName: Hashable, Sendable, CustomStringConvertible {
   public static let marker = TableName("marker")
   /// Where flows are kept for the next daemon on hosts without BPF. It has no rules.
   public static let memory = TableName("marker_memory")
+  /// The name of the table that marks while one of this name is replaced.
+  var standIn: TableName { TableName(name + "_standin") }
   public var description: String { "inet \(name)" }
 }

@@ -89,4 +89,29 @@ import Testing
     #expect(try counted(lab, "sent") > 1000)
     #expect(try counted(lab, "strange") == 0)
   }
+
+  @Test("while another path takes the table over, a flow's packets carry its mark")
+  func takingOver() throws {
+    let lab = try PathLab()
+    let key = FlowKey.near(5000)
+    let mark = Mark.label(0x10004, .flow)
+    lab.mark(key, mark)
+    try judge(lab, "0x10004")
+    let sink = try LabSocket(.udp, in: lab.pair.far, bound: key.remote)
+    let flood = try Flood(try LabSocket(.udp, in: lab.pair.near, bound: key.local), to: key.remote)
+    for _ in 1...100 {
+      _ = try lab.pair.near.run { () throws(PathError) -> Boxed<NFTPath> in
+        Boxed(
+          try NFTPath(seed: 7) { add in
+            add(key, mark, nil)
+            for number in 0..<500 { add(.silent(number), mark, nil) }
+          })
+      }
+    }
+    flood.stop()
+    withExtendedLifetime(sink) {}
+    #expect(try counted(lab, "sent") > 1000)
+    #expect(try counted(lab, "strange") == 0)
+    #expect(try lab.pair.near.shell("nft list tables | sort") == "table inet judge\ntable inet marker\n")
+  }
 }
