@@ -41,7 +41,7 @@ test: ## lint, build and run all tests (the lab tests need root)
 	swift build --build-tests
 	SWIFT_BACKTRACE=enable=no swift test --skip-build
 
-faults: ## fail each system call of start, adoption and stop once, by strace; FAULTS='arguments of scripts/faults'
+faults: ## fail each system call of start, adoption, upgrade and stop once, by strace; FAULTS='arguments of scripts/faults'
 	@scripts/deps build test
 	swift build --product marker
 	scripts/faults $(FAULTS)

@@ -7,7 +7,16 @@ internal import Glibc
 /// `/sys/fs/bpf/marker/v1/net-1`.
 public struct BPFFolder: Sendable {
   /// The version of what is kept, in the names of folders.
-  public static let currentVersion = 1
+  public static let currentVersion = testedVersion ?? 1
+
+  /// Debug builds keep another version where the environment says so: tests of upgrades need daemons of two versions.
+  private static var testedVersion: Int? {
+    #if DEBUG
+      getenv("MARKER_STATE_VERSION").flatMap { Int(String(cString: $0)) }
+    #else
+      nil
+    #endif
+  }
 
   public let path: String
   /// The version of what is kept in it.
@@ -46,9 +55,11 @@ public struct BPFFolder: Sendable {
   }
 
   /// The folder, where it or that of another version is there; nothing is made or mounted.
-  public static func existing() throws(SystemError) -> BPFFolder? {
+  ///
+  /// - Parameter version: another one than the current is for tests.
+  public static func existing(version: Int = currentVersion) throws(SystemError) -> BPFFolder? {
     guard let mount = usual(among: try Mount.all(ofType: "bpf")) else { return nil }
-    let folder = BPFFolder(root(in: mount), try NetworkNamespaceID.own(), currentVersion)
+    let folder = BPFFolder(root(in: mount), try NetworkNamespaceID.own(), version)
     return access(folder.path, F_OK) == 0 || !folder.otherVersions.isEmpty ? folder : nil
   }
 
@@ -59,6 +70,9 @@ public struct BPFFolder: Sendable {
     path = "\(root)/v\(version)/net-\(namespace)"
   }
 
+  /// The same namespace's folders of older versions, oldest first.
+  public var olderVersions: [BPFFolder] { otherVersions.filter { $0.version < version } }
+
   /// The same namespace's folders of other versions, oldest first.
   public var otherVersions: [BPFFolder] {
     let versions = Self.names(in: root).compactMap { name in name.first == "v" ? Int(name.dropFirst()) : nil }
@@ -68,10 +82,12 @@ public struct BPFFolder: Sendable {
 
   /// Removes the folder with all that is pinned in it, and those above that hold nothing else.
   ///
-  /// - Returns: false where something is in there that is no pin, so that the folder stays.
+  /// - Parameter isKept: pins that stay, and the folder with them.
+  /// - Returns: false where something is in there that stays, or is no pin, so that the folder stays.
   @discardableResult
-  public func removeAll() -> Bool {
-    let isGone = Self.remove(path)
+  public func removeAll(but isKept: (_ name: String) -> Bool = { _ in false }) -> Bool {
+    for name in names where !isKept(name) { remove(name) }
+    let isGone = rmdir(path) == 0 || errno == ENOENT
     rmdir(parent)
     rmdir(root)
     return isGone

@@ -42,9 +42,13 @@ public struct NamedPipe: ~Copyable, Sendable {
   }
 
   deinit {
+    if isOurs, isAt(path) { unlink(path) }
+  }
+
+  /// Whether a path leads to this pipe.
+  public func isAt(_ path: String) -> Bool {
     var status = stat()
-    guard isOurs, stat(path, &status) == 0, status.st_dev == device, status.st_ino == inode else { return }
-    unlink(path)
+    return stat(path, &status) == 0 && status.st_dev == device && status.st_ino == inode
   }
 
   public var descriptor: Int32 { owner.raw }

@@ -24,6 +24,11 @@ struct AttachmentList {
     entries.contains { $0.interface == interface && $0.attachment.isMisplaced }
   }
 
+  /// Where the link at an interface is pinned; nil for nowhere.
+  func pin(on interface: UInt32) -> String? {
+    entries.first { $0.interface == interface }?.attachment.pinned
+  }
+
   mutating func append(_ attachment: consuming TCAttachment, _ interface: UInt32) {
     entries.append(Entry(interface, attachment))
   }

@@ -27,6 +27,14 @@ struct TCAttachment: ~Copyable {
     }
   }
 
+  /// Where its link is pinned; nil for nowhere.
+  var pinned: String? {
+    switch holder {
+    case .tcx(let link): link.pinned
+    case .clsact: nil
+    }
+  }
+
   /// The neighbour that it was to be beside is not at this interface's tcx: it runs first.
   var isMisplaced: Bool {
     switch holder {

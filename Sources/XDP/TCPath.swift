@@ -71,7 +71,9 @@ public final class TCPath: MarkingPath {
     try programs.setMTU(interface.mtu, ofInterface: interface.index)
     if let hook = attachments.hook(on: interface.index) { return hook }
     let pinned = heirlooms.map { $0.pin(Self.pin(ofLinkOn: interface.index)) }
-    let ownsQdisc = pins.map { access($0.pin(Self.pin(ofQdiscOn: interface.index)), F_OK) == 0 } ?? false
+    let ownsQdisc = (pins.map { [$0] + $0.olderVersions } ?? []).contains {
+      access($0.pin(Self.pin(ofQdiscOn: interface.index)), F_OK) == 0
+    }
     let attachment = try TCAttachment(
       programs: programs, interface: interface, hook: hook, order: order, pinned: pinned,
       ownsQdisc: ownsQdisc,

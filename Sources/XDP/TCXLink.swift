@@ -39,8 +39,9 @@ struct TCXLink: ~Copyable {
   private static let tcxEgress: UInt32 = 47  // BPF_TCX_EGRESS
 
   /// - Parameters:
-  ///   - order: where in the chain a new link is to be.
-  ///   - pinned: the paths of pins from earlier processes; the first that is there is taken over. None makes a new link.
+  ///   - order: where in the chain the link is to be.
+  ///   - pinned: the paths of pins from earlier processes; the first that is there is taken over. None makes a new link,
+  ///     and so does one at another place than asked for: that one goes on beside it until this one is kept.
   /// - Throws: EINVAL where the kernel has no tcx.
   init(
     program: Int32, interface: Interface, _ direction: TCDirection = .egress,
@@ -48,10 +49,17 @@ struct TCXLink: ~Copyable {
   ) throws(SystemError) {
     self.life = life
     for path in pinned {
-      guard let left = try Self.takeOver(path, program, interface) else { continue }
-      descriptor = Descriptor(owning: left)
-      pin.path = path
+      guard let left = try Self.left(at: path, interface) else { continue }
+      let link = Descriptor(owning: left)
       pin.earlier = path
+      guard let id = Self.info(ofLink: link.raw)?.id,
+        let isMisplaced = try TCXChain(of: interface, direction).isMisplaced(id, order)
+      else { break }
+      let status = bpf_link_update(link.raw, program, nil)
+      guard status == 0 else { throw SystemError("bpf_link_update", interface.name, code: -status) }
+      descriptor = link
+      pin.path = path
+      self.isMisplaced = isMisplaced
       return
     }
     do throws(SystemError) {
@@ -82,6 +90,9 @@ struct TCXLink: ~Copyable {
     unlink(path)
   }
 
+  /// Where the link is pinned, by this process or an earlier one; nil for nowhere.
+  var pinned: String? { pin.path }
+
   /// Has the link outlive the process. What is pinned there gives way at the same moment.
   func keep(at path: String) throws(SystemError) {
     guard pin.path != path || !isPinned(at: path) else { return }
@@ -103,12 +114,8 @@ struct TCXLink: ~Copyable {
   /// Has the link go with this value also where the others of its path stay.
   func withdraw() { pin.isWithdrawn = true }
 
-  /// Swaps the program of a pinned link.
-  ///
-  /// - Returns: its descriptor; nil where there is no pin, or its interface has gone, and with it all that it did.
-  private static func takeOver(
-    _ path: String, _ program: Int32, _ interface: Interface
-  ) throws(SystemError) -> Int32? {
+  /// The descriptor of a pinned link; nil where there is no pin, or its interface has gone, and with it all that it did.
+  private static func left(at path: String, _ interface: Interface) throws(SystemError) -> Int32? {
     let fd = bpf_obj_get(path)
     guard fd >= 0 else {
       // EACCES is what the kernel says of a folder in that place.
@@ -117,8 +124,6 @@ struct TCXLink: ~Copyable {
     }
     let link = Descriptor(owning: fd)
     guard interfaceIndex(ofLink: link.raw) == interface.index else { return nil }
-    let status = bpf_link_update(link.raw, program, nil)
-    guard status == 0 else { throw SystemError("bpf_link_update", interface.name, code: -status) }
     return link.take()
   }
 

@@ -18,6 +18,15 @@ public enum TCXOrder: Hashable, Sendable {
   fileprivate static let byNumber: UInt32 = 1 << 5  // BPF_F_ID
   fileprivate static let ofLink: UInt32 = 1 << 13  // BPF_F_LINK
 
+  /// Whom it names, and whether marker's program is to run before that one.
+  var neighbour: (neighbour: Neighbour, isAhead: Bool)? {
+    switch self {
+    case .first, .last: nil
+    case .before(let neighbour): (neighbour, true)
+    case .after(let neighbour): (neighbour, false)
+    }
+  }
+
   var isRelative: Bool { words.relative != 0 }
 
   /// The flags of BPF_LINK_CREATE, and the number that they are about.

@@ -28,10 +28,12 @@ public final class MarkerProcess: Sendable {
   ///   - configuration: the contents of that file, in which `PIPE` stands for the same.
   ///   - wrapper: starts it with less than this process has; `MARKER` in it stands for the daemon. Must become it.
   ///   - binary: another copy of it.
+  ///   - version: of what it keeps, other than the current one; debug builds only.
   /// - Throws: with its log, where it ends or does not get ready in ten seconds.
   public init(
     _ arguments: String, configuration: String? = nil, in namespace: NetworkNamespace,
-    by wrapper: String = "MARKER", binary: String = MarkerProcess.binary
+    by wrapper: String = "MARKER", binary: String = MarkerProcess.binary,
+    version: Int? = nil
   ) throws(SystemError) {
     let folder = try shell("mktemp -d /tmp/marker-lab-XXXXXX").filter { $0 != "\n" }
     self.folder = folder
@@ -44,7 +46,8 @@ public final class MarkerProcess: Sendable {
       + (arguments.contains("KEEP") || !arguments.contains("--") ? "" : " --clean")
       + ("\(arguments) \(configuration ?? "")".contains("cgroup") || !arguments.contains("--")
         ? "" : " --cgroup \(ProcessGroup.folder)")
-    let daemon = "\(binary) \(arguments)"
+    let environment = version.map { "env MARKER_STATE_VERSION=\($0) " } ?? ""
+    let daemon = "\(environment)\(binary) \(arguments)"
     let command = "exec \(wrapper.replacing("MARKER", with: daemon)) 2>\(folder)/log"
     pid = try namespace.run { () throws(SystemError) in try startShell(command) }
     for _ in 0..<1000 {

@@ -111,6 +111,27 @@ import Testing
     #expect(try becomes(pair, six, hasLabel))
   }
 
+  /// A pipe is known by what its path leads to.
+  @Test func theSamePipeByAnotherPathIsReadOn() throws {
+    let pair = try VethPair()
+    let marker = try start("interfaces: [near0]\n", pair)
+    try shell("ln -s \(marker.pipe) \(marker.folder)/link")
+    for path in ["link", "../$(basename FOLDER)/pipe"] {
+      let path = path.replacing(
+        "$(basename FOLDER)", with: marker.folder.split(separator: "/").last.map(String.init) ?? "")
+      try marker.configure(
+        "pipes: [\(marker.folder)/\(path)]\nfireflies: {remoteEnds: false}\ninterfaces: [near0]\n")
+      #expect(marker.waitForLog("configuration read again"), "\(path): \(marker.log)")
+      #expect(!marker.log.contains("stays as it was"), "\(path): \(marker.log)")
+      let six = try Conversation.udp(pair)
+      try marker.tell(line(six))
+      #expect(try becomes(pair, six, hasLabel))
+    }
+    // The pipe is the daemon's, and goes with it.
+    #expect(marker.stop() == 0)
+    #expect(access(marker.pipe, F_OK) != 0)
+  }
+
   /// What the OSG's perfSONAR helper writes, with this host's interface: every packet is marked, flows or not.
   @Test(arguments: ["tc", "nft"]) func perfsonarConfigurationOfFlowdGo(path: String) throws {
     let pair = try VethPair()

@@ -46,6 +46,21 @@ import XDP
     #expect(try lab.checksumErrors() == 0)
   }
 
+  /// What the daemon says of the marks when it stops is true: here they do not stay.
+  @Test(arguments: ["raw", "xdp"]) func aStopSaysThatMarksEnd(path: String) throws {
+    let lab = try InlineLab()
+    let flow = try Conversation.udp(lab)
+    let marker = try lab.startMarker("--path \(path) KEEP")
+    try marker.tell("start", flow)
+    #expect(try lab.sees(flow) { $0.isLabelled })
+    #expect(marker.stop() == 0)
+    #expect(
+      !marker.log.contains("marks stay") && marker.log.contains("their packets leave unmarked until then"),
+      "\(marker.log)")
+    #expect(try lab.sees(flow) { !$0.isLabelled })
+    try lab.box.shell("\(MarkerProcess.binary) clean")
+  }
+
   /// Stopped by a signal, as if its thread hung: the lease runs out, and the bridge has the traffic.
   @Test(arguments: ["raw --tc-hook tcx", "raw --tc-hook clsact", "xdp"]) func hanging(path: String) throws {
     let lab = try InlineLab()

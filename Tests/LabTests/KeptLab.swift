@@ -14,11 +14,15 @@ struct KeptLab {
   }
 
   /// Starts a daemon whose marks outlive it, but for `--clean` in the options.
-  func start(_ options: String, by wrapper: String = "MARKER") throws(SystemError) -> MarkerProcess {
+  ///
+  /// - Parameter version: of what it keeps, other than the current one.
+  func start(
+    _ options: String, by wrapper: String = "MARKER", version: Int? = nil
+  ) throws(SystemError) -> MarkerProcess {
     try MarkerProcess(
       "--interface near0 --pipe PIPE --no-remote-fireflies \(options.contains("--clean") ? "" : "KEEP") "
         + options.replacing("--clean", with: ""),
-      in: pair.near, by: wrapper)
+      in: pair.near, by: wrapper, version: version)
   }
 
   /// What a pipe is told of the flow.

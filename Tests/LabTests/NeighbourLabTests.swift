@@ -99,6 +99,54 @@ import Testing
     extendLifetime(last)
   }
 
+  /// A link that was kept moves where the next daemon is to be elsewhere, and no packet is unmarked meanwhile.
+  @Test func aKeptLinkMovesWhereTheOrderSays() throws {
+    let lab = try KeptLab()
+    let (one, two) = (try ForeignProgram(), try ForeignProgram())
+    let last = try two.attachTCX("near0", in: lab.pair.near)
+    let first = try one.attachTCX("near0", in: lab.pair.near)
+    let others = try lab.chain()
+    func start(_ order: String) throws -> MarkerProcess {
+      try MarkerProcess(
+        "--config CONFIG KEEP",
+        configuration: "interfaces: [near0]\npath: tc\ntc: {order: \(order)}\npipes: [PIPE]\n",
+        in: lab.pair.near)
+    }
+    var marker = try start("first")
+    try marker.tell(lab.line("start"))
+    try lab.wait(isMarked: true)
+    let capture = try Capture("far0", in: lab.pair.far)
+    let blast = try Blast([lab.flow.near])
+    var link: UInt32?
+    for (order, place, warns) in [
+      ("last", 2, false), ("last", 2, false), ("before program \(others[1].program)", 1, false),
+      ("after link \(others[0].link)", 1, false), ("after program 4000000000", 0, true), ("first", 0, false),
+    ] {
+      _ = marker.stop(SIGKILL)
+      let before = try lab.chain()
+      marker = try start(order)
+      let chain = try lab.chain()
+      #expect(chain.filter { others.contains($0) } == others && chain.count == 3, "\(order)")
+      let own = chain.firstIndex { !others.contains($0) }
+      #expect(own == place, "\(order)")
+      #expect(marker.log.contains("is not at this interface's tcx") == warns, "\(order): \(marker.log)")
+      // What is right already is not moved.
+      if before.firstIndex(where: { !others.contains($0) }) == place {
+        #expect(own.map { chain[$0].link } == link)
+      }
+      link = own.map { chain[$0].link }
+    }
+    blast.stop()
+    let frames = try capture.frames().of(lab.flow.key)
+    let unmarked = frames.filter { $0.flowLabel & ~FlowLabel.entropyMask != 0x10044 }.count
+    #expect(frames.count > 50 && unmarked == 0, "\(unmarked) of \(frames.count)")
+    #expect(marker.stop() == 0)
+    _ = try lab.clean()
+    #expect(try lab.chain() == others)
+    extendLifetime(first)
+    extendLifetime(last)
+  }
+
   @Test func atClsactTheOrderIsToldToBeOfNoUse() throws {
     let lab = try KeptLab()
     let marker = try MarkerProcess(

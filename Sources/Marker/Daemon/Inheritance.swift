@@ -36,7 +36,10 @@ struct Inheritance {
   ) throws(MemoryError) {
     keepsMarks = settings.keepsMarks
     var problems: [String] = []
-    do throws(SystemError) { pins = try BPFFolder(version: version) } catch {
+    do throws(MemoryError) {
+      pins = try Self.patiently { () throws(MemoryError) in try Self.folder(version) }
+    } catch {
+      guard !error.mayPass else { throw error }
       problems.append("\(error)")
       pins = nil
     }
@@ -109,6 +112,19 @@ struct Inheritance {
     return try body()
   }
 
+  /// The folder for what is kept.
+  ///
+  /// - Throws: what may pass only where an earlier daemon has left something in there; else it can be done without.
+  private static func folder(_ version: Int) throws(MemoryError) -> BPFFolder {
+    do throws(SystemError) { return try BPFFolder(version: version) } catch {
+      var isNeeded = false
+      do throws(SystemError) { isNeeded = try BPFFolder.existing(version: version) != nil } catch {
+        isNeeded = error.mayPass
+      }
+      throw MemoryError("\(error)", mayPass: error.mayPass && isNeeded)
+    }
+  }
+
   private static func unknown(_ error: SystemError) -> MemoryError {
     MemoryError("whether a daemon was here before cannot be told: \(error)", mayPass: error.mayPass)
   }
@@ -177,13 +193,16 @@ struct Inheritance {
     let tc = keepers.lazy.compactMap { ($0 as? TCKeeper)?.tc }.first
     if leavesSets || !(pins?.otherVersions.isEmpty ?? true), let memory {
       table.remember(in: memory)
-      do throws(MemoryError) { try memory.settle(at: .now()) } catch {
+      do throws(MemoryError) {
+        // What was refused once is tried again by the next call.
+        try Self.patiently { () throws(MemoryError) in try memory.settle(at: .now()) }
+      } catch {
         // They stay where they are for the next daemon, which compares what is the latest.
         return log.warning("cannot keep all flows for the next daemon", metadata: ["error": "\(error)"])
       }
     }
     if let pins {
-      TCPath.removeLeft(in: pins, except: tc)
+      TCPath.removeLeft(in: pins, except: tc, keepsMarks: keepsMarks)
     }
     defer { removeRecords(log) }
     guard hadPredecessor else { return }
@@ -203,7 +222,8 @@ struct Inheritance {
 
   private func removeRecords(_ log: Logger) {
     if let pins {
-      for folder in pins.otherVersions where folder.version < pins.version { folder.removeAll() }
+      // Links that are there still are those that mark.
+      for folder in pins.olderVersions { folder.removeAll(but: TCPath.isLink) }
       if !keepsMarks { pins.removeAll() }
     }
     if leavesSets || !keepsMarks && records is NFTMemory { forgetSets(log) }

@@ -202,6 +202,12 @@ final class TableWriter: Service {
     remember(&desk, at: .now())
     let seconds = desk.settings.graceTime / 1_000_000
     for keeper in desk.keepers { keeper.leaveMarks(for: Int(seconds)) }
+    guard desk.keepers.contains(where: \.marksOutlive) else {
+      log.info(
+        "flows are kept for the next daemon; their packets leave unmarked until then",
+        metadata: ["flows": "\(desk.table.count)"])
+      return
+    }
     log.info(
       "marks stay for the next daemon; `marker clean` takes them away",
       metadata: ["flows": "\(desk.table.count)", "graceTime": "\(seconds)s"])

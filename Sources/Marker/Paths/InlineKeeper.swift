@@ -101,6 +101,8 @@ final class InlineKeeper: PathKeeper {
     log.info("packets are with the bridge again", metadata: counts)
   }
 
+  var marksOutlive: Bool { false }
+
   /// The bridge has the packets as soon as the process is gone, so no mark stays; the devices get back what they had.
   func leaveMarks(for seconds: Int) { finish(successors: []) }
 

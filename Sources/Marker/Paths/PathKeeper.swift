@@ -32,6 +32,9 @@ protocol PathKeeper: AnyObject {
   /// Marks all flows of a table, with what they have counted so far; for a path that follows another.
   func takeOver(_ table: borrowing FlowTable) throws(PathError)
 
+  /// Whether marks stay when the daemon stops and the next one is to go on with them.
+  var marksOutlive: Bool { get }
+
   /// Takes the marks away: the daemon stops, or others have taken over.
   func finish(successors: [any PathKeeper])
 
@@ -55,6 +58,7 @@ extension PathKeeper {
   var tallies: [(event: String, count: UInt64)] { [] }
   func standing(on interface: Interface) -> PathStanding { PathStanding(marks: true, words: "") }
   func applied() {}
+  var marksOutlive: Bool { true }
   func keepMarks() {}
   func leaveMarks(for seconds: Int) {}
 }

@@ -20,6 +20,8 @@ final class TCKeeper: PathKeeper {
   private let firstFamilies: AddressFamilies
   /// Marks outlive the daemon.
   private var isKeeping = false
+  /// They are to, and something could not be pinned.
+  private var lacksPins = false
 
   /// Loads the programs, gives them the flows and the scope, and attaches them.
   ///
@@ -61,6 +63,7 @@ final class TCKeeper: PathKeeper {
     }
     applied()
     reconcile()
+    if lacksPins { keepMarks() }
     if !toldOfUnmarked, tc.tooBigPackets > 0 || tc.unwritablePackets > 0 {
       toldOfUnmarked = true
       log.notice("some packets of tagged flows leave unmarked, as they came", metadata: unmarked)
@@ -137,12 +140,18 @@ final class TCKeeper: PathKeeper {
     isKeeping = true
     do throws(PathError) {
       try tc.keepMarks()
+      if lacksPins { log.info("marks outlast the daemon again") }
+      lacksPins = false
+      toldOfPins = false
     } catch {
+      lacksPins = tc.hasPlaceForPins
       guard !toldOfPins else { return }
       toldOfPins = true
       log.warning("marks end with the daemon", metadata: ["error": "\(error)"])
     }
   }
+
+  var marksOutlive: Bool { !toldOfPins }
 
   func leaveMarks(for seconds: Int) { tc.leaveMarks(for: seconds) }
 

@@ -17,6 +17,9 @@ final class SharedPipe: Sendable {
 
   var path: String { pipe.path }
   var descriptor: Int32 { pipe.descriptor }
+
+  /// Whether a path leads to this pipe.
+  func isAt(_ path: String) -> Bool { pipe.isAt(path) }
 }
 
 /// Reads flows from named pipes. A line that is wrong is reported and the next one read; when the table cannot keep
@@ -46,12 +49,12 @@ final class PipeSource: Service {
     for path in paths { log.info("reading flows", metadata: ["pipe": "\(path)"]) }
   }
 
-  /// Opens the pipes that are to be read; those that are read already stay as they are.
+  /// Opens the pipes that are to be read; those that are read already, by whatever path, stay as they are.
   func open(_ paths: [String]) throws(SystemError) -> [SharedPipe] {
     let old = pipes.withLock { $0 }
     var new: [SharedPipe] = []
     for path in paths {
-      if let pipe = old.first(where: { $0.path == path }) {
+      if let pipe = old.first(where: { $0.isAt(path) }) {
         new.append(pipe)
       } else {
         new.append(try SharedPipe(path))

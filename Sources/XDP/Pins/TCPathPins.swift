@@ -10,6 +10,9 @@ extension TCPath {
 
   private static let qdiscPrefix = "qdisc-"
 
+  /// Whether a pin of that name is a link's.
+  public static func isLink(_ name: String) -> Bool { name.hasPrefix(linkPrefix) }
+
   static func pin(ofLinkOn interface: UInt32) -> String { "\(linkPrefix)\(interface)" }
 
   /// Says that the interface's clsact qdisc was made by marker.
@@ -26,13 +29,17 @@ extension TCPath {
         .tc, "marks will not outlast this process: there is no BPF file system to keep links in")
     }
     do throws(BPFError) {
+      // Links first: without the table marks stay, and only what was counted is lost.
+      try attachments.keep { (pins.pin(Self.pin(ofLinkOn: $0)), pins.pin(Self.pin(ofQdiscOn: $0))) }
       let flows = try programs.map("flows")
       do throws(SystemError) { try PinnedMap.pin(flows, pins.pin(Self.flowsPin)) } catch { throw .map(error) }
-      try attachments.keep { (pins.pin(Self.pin(ofLinkOn: $0)), pins.pin(Self.pin(ofQdiscOn: $0))) }
     } catch {
       throw PathError(.tc, "marks will not outlast this process: \(error)")
     }
   }
+
+  /// Whether there is anywhere to pin.
+  public var hasPlaceForPins: Bool { pins != nil }
 
   /// Goes and leaves the marks, for so long at the most.
   ///
@@ -83,16 +90,21 @@ extension TCPath {
 
   /// Takes away the links that earlier processes left on interfaces, but for those that this path has by itself.
   ///
-  /// - Parameter path: nil where no such path marks any more.
+  /// - Parameters:
+  ///   - path: nil where no such path marks any more.
+  ///   - keepsMarks: a link of its that it could not pin at a place of its own stays pinned where it was.
   /// - Returns: how many there were.
   @discardableResult
-  public static func removeLeft(in pins: BPFFolder, except path: TCPath? = nil) -> Int {
+  public static func removeLeft(
+    in pins: BPFFolder, except path: TCPath? = nil, keepsMarks: Bool = false
+  ) -> Int {
     var removed = 0
     for folder in [pins] + pins.otherVersions {
       for name in folder.names where name.hasPrefix(linkPrefix) {
         let index = UInt32(name.dropFirst(linkPrefix.count))
         // In its own folder it has pinned them again.
         if folder.path == pins.path, let index, path?.hook(on: index) == .tcx { continue }
+        if keepsMarks, let index, path?.attachments.pin(on: index) == folder.pin(name) { continue }
         folder.remove(name)
         removed += 1
       }
@@ -105,13 +117,15 @@ extension TCPath {
   /// - Parameter path: whose qdiscs stay.
   public static func removeQdiscs(of pins: BPFFolder, on interfaces: [Interface], except path: TCPath? = nil)
   {
-    for name in pins.names where name.hasPrefix(qdiscPrefix) {
-      let index = UInt32(name.dropFirst(qdiscPrefix.count))
-      if let index, path?.hook(on: index) == .clsact { continue }
-      if let interface = interfaces.first(where: { $0.index == index }) {
-        ClsactFilter.removeQdiscIfUnused(interface)
+    for folder in [pins] + pins.olderVersions {
+      for name in folder.names where name.hasPrefix(qdiscPrefix) {
+        let index = UInt32(name.dropFirst(qdiscPrefix.count))
+        if let index, path?.hook(on: index) == .clsact { continue }
+        if let interface = interfaces.first(where: { $0.index == index }) {
+          ClsactFilter.removeQdiscIfUnused(interface)
+        }
+        folder.remove(name)
       }
-      pins.remove(name)
     }
   }
 

@@ -101,10 +101,18 @@ public final class SockPath: MarkingPath {
 
   private static let ownPin = "own"
 
-  /// The storage in sockets that an earlier process has left; -1 where there is none, or one of another making.
+  /// The storage in sockets that an earlier process has left, of this version or the latest before; -1 where there is
+  /// none, or one of another making.
   private static func left(in pins: BPFFolder?) -> Descriptor {
-    guard let pins else { return Descriptor(owning: -1) }
-    let fd = bpf_obj_get(pins.pin(ownPin))
+    for folder in pins.map({ [$0] + $0.olderVersions.reversed() }) ?? [] {
+      let left = left(at: folder.pin(ownPin))
+      if left.raw >= 0 { return left }
+    }
+    return Descriptor(owning: -1)
+  }
+
+  private static func left(at path: String) -> Descriptor {
+    let fd = bpf_obj_get(path)
     guard fd >= 0 else { return Descriptor(owning: -1) }
     let map = Descriptor(owning: fd)
     var info = bpf_map_info()
