@@ -45,11 +45,19 @@ struct TCXChain {
     entries = (0..<min(Int(count), Self.room)).map { (programs[$0], links[$0]) }
   }
 
-  /// Whether a link is where it is for want of the neighbour that the order names; nil where it has to be elsewhere.
-  func isMisplaced(_ link: UInt32, _ order: TCXOrder) -> Bool? {
-    guard let own = entries.firstIndex(where: { $0.link == link }) else { return nil }
+  /// How a link's place is to the one asked for.
+  enum Standing {
+    case asAsked
+    /// It is the first because the neighbour that the order names is not there.
+    case withoutNeighbour
+    /// It has to move.
+    case elsewhere
+  }
+
+  func standing(of link: UInt32, _ order: TCXOrder) -> Standing {
+    guard let own = entries.firstIndex(where: { $0.link == link }) else { return .elsewhere }
     guard let (neighbour, isAhead) = order.neighbour else {
-      return own == (order == .first ? 0 : entries.count - 1) ? false : nil
+      return own == (order == .first ? 0 : entries.count - 1) ? .asAsked : .elsewhere
     }
     let other = entries.firstIndex { entry in
       switch neighbour {
@@ -57,7 +65,7 @@ struct TCXChain {
       case .link(let number): entry.link == number
       }
     }
-    guard let other else { return own == 0 ? true : nil }
-    return (own < other) == isAhead ? false : nil
+    guard let other else { return own == 0 ? .withoutNeighbour : .elsewhere }
+    return (own < other) == isAhead ? .asAsked : .elsewhere
   }
 }

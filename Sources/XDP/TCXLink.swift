@@ -52,14 +52,14 @@ struct TCXLink: ~Copyable {
       guard let left = try Self.left(at: path, interface) else { continue }
       let link = Descriptor(owning: left)
       pin.earlier = path
-      guard let id = Self.info(ofLink: link.raw)?.id,
-        let isMisplaced = try TCXChain(of: interface, direction).isMisplaced(id, order)
-      else { break }
+      guard let id = Self.info(ofLink: link.raw)?.id else { break }
+      let standing = try TCXChain(of: interface, direction).standing(of: id, order)
+      if standing == .elsewhere { break }
       let status = bpf_link_update(link.raw, program, nil)
       guard status == 0 else { throw SystemError("bpf_link_update", interface.name, code: -status) }
       descriptor = link
       pin.path = path
-      self.isMisplaced = isMisplaced
+      isMisplaced = standing == .withoutNeighbour
       return
     }
     do throws(SystemError) {
