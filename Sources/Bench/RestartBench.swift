@@ -139,7 +139,9 @@ private final class RestartRun {
         for one in [short, other] { shutdown(one.descriptor.raw, Int32(SHUT_RDWR)) }
         try daemon.configure(file(round))
         while daemon.log.count(of: "configuration read again") < round {
-          guard Date().timeIntervalSince(before) < 20 else { throw SystemError("no reload", daemon.log, code: ETIMEDOUT) }
+          guard Date().timeIntervalSince(before) < 20 else {
+            throw SystemError("no reload", daemon.log, code: ETIMEDOUT)
+          }
           usleep(5000)
         }
       } else {
