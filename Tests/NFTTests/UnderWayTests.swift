@@ -114,4 +114,20 @@ import Testing
     #expect(try counted(lab, "strange") == 0)
     #expect(try lab.pair.near.shell("nft list tables | sort") == "table inet judge\ntable inet marker\n")
   }
+
+  @Test("a stand-in that a killed process left goes with the next path, or when all is cleaned")
+  func leftStandIn() throws {
+    let lab = try PathLab()
+    func leave() throws { _ = try lab.pair.near.shell("nft add table inet marker_standin") }
+    func tables() throws -> String { try lab.pair.near.shell("nft list tables | sort") }
+    try leave()
+    _ = try lab.pair.near.run { () throws(PathError) in Boxed(try NFTPath(seed: 7)) }
+    #expect(try tables() == "table inet marker\n")
+    try leave()
+    #expect(try lab.pair.near.run { () throws(PathError) in try NFTPath.clean() })
+    #expect(try tables() == "")
+    try leave()
+    #expect(try lab.pair.near.run { () throws(PathError) in try NFTPath.clean() })
+    #expect(try tables() == "")
+  }
 }
