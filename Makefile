@@ -40,6 +40,7 @@ test: ## lint, build and run all tests (the lab tests need root)
 	@$(MAKE) --no-print-directory lint
 	swift build --build-tests
 	SWIFT_BACKTRACE=enable=no swift test --skip-build
+	SWIFT_BACKTRACE=enable=no MARKER_TESTS_ALONE=1 swift test --skip-build --filter StarvationLabTests
 
 faults: ## fail each system call of start, adoption, upgrade and stop once, by strace; FAULTS='arguments of scripts/faults'
 	@scripts/deps build test

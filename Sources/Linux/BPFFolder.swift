@@ -22,6 +22,8 @@ public struct BPFFolder: Sendable {
   /// The version of what is kept in it.
   public let version: Int
   private let namespace: UInt64
+  /// The versions that anybody has kept something of when this value was made.
+  private let versions: [Int]
   /// The folder of all versions.
   private let root: String
   /// The folder of all namespaces of this version.
@@ -32,7 +34,7 @@ public struct BPFFolder: Sendable {
   /// - Parameter version: another one than the current is for tests.
   /// - Throws: where there is no BPF file system to be had, or it cannot be written to.
   public init(version: Int = currentVersion) throws(SystemError) {
-    self.init(Self.root(in: try Self.mounted()), try NetworkNamespaceID.own(), version)
+    try self.init(Self.root(in: try Self.mounted()), try NetworkNamespaceID.own(), version)
     var attempts = 10
     while true {
       do throws(SystemError) {
@@ -59,14 +61,20 @@ public struct BPFFolder: Sendable {
   /// - Parameter version: another one than the current is for tests.
   public static func existing(version: Int = currentVersion) throws(SystemError) -> BPFFolder? {
     guard let mount = usual(among: try Mount.all(ofType: "bpf")) else { return nil }
-    let folder = BPFFolder(root(in: mount), try NetworkNamespaceID.own(), version)
+    let folder = try BPFFolder(root(in: mount), try NetworkNamespaceID.own(), version)
     return access(folder.path, F_OK) == 0 || !folder.otherVersions.isEmpty ? folder : nil
   }
 
-  private init(_ root: String, _ namespace: UInt64, _ version: Int) {
+  private init(_ root: String, _ namespace: UInt64, _ version: Int) throws(SystemError) {
+    let versions = try Self.names(in: root).compactMap { $0.first == "v" ? Int($0.dropFirst()) : nil }
+    self.init(root, namespace, version, among: versions.sorted())
+  }
+
+  private init(_ root: String, _ namespace: UInt64, _ version: Int, among versions: [Int]) {
     self.root = root
     self.namespace = namespace
     self.version = version
+    self.versions = versions
     path = "\(root)/v\(version)/net-\(namespace)"
   }
 
@@ -75,8 +83,7 @@ public struct BPFFolder: Sendable {
 
   /// The same namespace's folders of other versions, oldest first.
   public var otherVersions: [BPFFolder] {
-    let versions = Self.names(in: root).compactMap { name in name.first == "v" ? Int(name.dropFirst()) : nil }
-    return versions.sorted().filter { $0 != version }.map { BPFFolder(root, namespace, $0) }
+    versions.filter { $0 != version }.map { BPFFolder(root, namespace, $0, among: versions) }
       .filter { access($0.path, F_OK) == 0 }
   }
 
@@ -84,9 +91,10 @@ public struct BPFFolder: Sendable {
   ///
   /// - Parameter isKept: pins that stay, and the folder with them.
   /// - Returns: false where something is in there that stays, or is no pin, so that the folder stays.
+  /// - Throws: where what is in it cannot be told.
   @discardableResult
-  public func removeAll(but isKept: (_ name: String) -> Bool = { _ in false }) -> Bool {
-    for name in names where !isKept(name) { remove(name) }
+  public func removeAll(but isKept: (_ name: String) -> Bool = { _ in false }) throws(SystemError) -> Bool {
+    for name in try names where !isKept(name) { remove(name) }
     let isGone = rmdir(path) == 0 || errno == ENOENT
     rmdir(parent)
     rmdir(root)
@@ -97,11 +105,16 @@ public struct BPFFolder: Sendable {
   public func pin(_ name: String) -> String { "\(path)/\(name)" }
 
   /// The names of what is pinned.
-  public var names: [String] { Self.names(in: path) }
+  public var names: [String] {
+    get throws(SystemError) { try Self.names(in: path) }
+  }
+
+  /// Whether something is pinned by that name.
+  public func has(_ name: String) -> Bool { access(pin(name), F_OK) == 0 }
 
   /// The folders of other namespaces.
   public var others: [String] {
-    Self.names(in: parent).map { "\(parent)/\($0)" }.filter { $0 != path }
+    get throws(SystemError) { try Self.names(in: parent).map { "\(parent)/\($0)" }.filter { $0 != path } }
   }
 
   public func remove(_ name: String) { unlink(pin(name)) }
@@ -110,13 +123,17 @@ public struct BPFFolder: Sendable {
   ///
   /// - Returns: whether it is gone.
   @discardableResult
-  public static func remove(_ folder: String) -> Bool {
-    for name in names(in: folder) { unlink("\(folder)/\(name)") }
+  public static func remove(_ folder: String) throws(SystemError) -> Bool {
+    for name in try names(in: folder) { unlink("\(folder)/\(name)") }
     return rmdir(folder) == 0 || errno == ENOENT
   }
 
-  public static func names(in folder: String) -> [String] {
-    guard let directory = opendir(folder) else { return [] }
+  /// The names of what is in a folder; none where there is no such folder.
+  public static func names(in folder: String) throws(SystemError) -> [String] {
+    guard let directory = opendir(folder) else {
+      guard errno == ENOENT else { throw SystemError("opendir", folder) }
+      return []
+    }
     defer { closedir(directory) }
     var names: [String] = []
     while let entry = readdir(directory) {

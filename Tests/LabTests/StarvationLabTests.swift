@@ -6,8 +6,10 @@ import Synchronization
 import Testing
 
 /// Others take all processors: loops of real-time priority, two on each, for two and a half seconds. The kernel leaves
-/// all else a twentieth (sched_rt_runtime_us of sched(7)).
-@Suite(.serialized, .enabled(if: geteuid() == 0, "needs root")) struct StarvationLabTests {
+/// all else a twentieth (sched_rt_runtime_us of sched(7)). Whatever else runs meanwhile starves too, other tests among it:
+/// `make test` runs these after all others.
+@Suite(.serialized, .enabled(if: geteuid() == 0 && isAlone, "needs root, and MARKER_TESTS_ALONE=1"))
+struct StarvationLabTests {
   /// Those who take the processors, and those who send and tell meanwhile, because a test that starves too sees nothing.
   private static let (spinning, working): (Int32, Int32) = (50, 60)
   /// Every loop ends by a signal of a process that has the higher priority, and else by its limit of processor time.
@@ -127,3 +129,5 @@ import Testing
     #expect(ends.count == 1 + piped.count + asked.count && ends.allSatisfy { $0.contains(#""state":"end""#) })
   }
 }
+
+private var isAlone: Bool { getenv("MARKER_TESTS_ALONE") != nil }

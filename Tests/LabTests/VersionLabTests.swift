@@ -123,6 +123,22 @@ import Testing
     }
   }
 
+  /// No descriptor is left, for once or for good, just as folders are listed: they are not taken for empty.
+  @Test(arguments: ["/sys/fs/bpf/marker", "OLDER", "NEWER"], ["1", "1+"])
+  func aFolderThatCannotBeListed(folder: String, when: String) throws {
+    let told = try leaveOlder()
+    let place = ["OLDER": older, "NEWER": newer][folder] ?? folder
+    let failed = try? startNewer(
+      "strace -D -f -qq -o /dev/null -P \(place) -e trace=openat -e inject=openat:error=EMFILE:when=\(when)")
+    _ = failed?.stop(SIGKILL)
+    #expect(try lab.isMarked())
+    let next = try startNewer()
+    #expect(try flows(next) == told)
+    #expect(access(older, F_OK) != 0)
+    #expect(next.stop() == 0)
+    try clean()
+  }
+
   /// Nothing can be pinned at the new place, for good: the link stays pinned at the old one.
   @Test func marksThatCannotMoveStayWhereTheyAre() throws {
     let told = try leaveOlder()

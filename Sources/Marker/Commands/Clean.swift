@@ -22,15 +22,14 @@ struct Clean: ParsableCommand {
     let filters = try TCPath.removeFilters(on: interfaces)
     if filters > 0 { removed.append("\(filters) tc filter\(filters == 1 ? "" : "s")") }
     if let folder = try BPFFolder.existing() {
-      let links = TCPath.removeLeft(in: folder)
-      TCPath.removeQdiscs(of: folder, on: interfaces)
+      let links = try TCPath.removeLeft(in: folder)
+      try TCPath.removeQdiscs(of: folder, on: interfaces)
       if links > 0 { removed.append("\(links) tcx link\(links == 1 ? "" : "s")") }
-      if !folder.names.isEmpty { removed.append("the records of flows") }
-      for older in folder.otherVersions where older.version < folder.version { older.removeAll() }
-      if !folder.removeAll() {
-        print(
-          "\(folder.path) stays: something is in it that is not marker's: \(folder.names.joined(separator: " "))"
-        )
+      if try !folder.names.isEmpty { removed.append("the records of flows") }
+      for older in folder.otherVersions where older.version < folder.version { try older.removeAll() }
+      if try !folder.removeAll() {
+        let strangers = try folder.names.joined(separator: " ")
+        print("\(folder.path) stays: something is in it that is not marker's: \(strangers)")
       }
     }
     if try NFTPath.clean() { removed.append("the nftables table inet marker") }

@@ -131,7 +131,9 @@ struct Inheritance {
 
   /// Whether there is anything that an earlier daemon has left, but for the records in sets.
   private static func hasLeftMarks(_ pins: BPFFolder?) throws(MemoryError) -> Bool {
-    if let pins, !pins.names.isEmpty || !pins.otherVersions.isEmpty { return true }
+    do throws(SystemError) {
+      if let pins, try !pins.names.isEmpty || !pins.otherVersions.isEmpty { return true }
+    } catch { throw unknown(error) }
     do throws(PathError) { if try NFTPath.isLeft() { return true } } catch {
       throw MemoryError("\(error)", mayPass: true)
     }
@@ -143,10 +145,14 @@ struct Inheritance {
   /// Removes what daemons of network namespaces have left that are gone, as far as that can be told: their interfaces
   /// went with them, and no daemon has given a sign of life for a day.
   private static func sweep(_ pins: BPFFolder, _ log: Logger) {
-    for folder in pins.others
-    where TCPath.isOrphaned(folder) && RecordMap.isAbandoned(folder, at: .now()) {
-      BPFFolder.remove(folder)
-      log.debug("removed what was left of another network namespace", metadata: ["folder": "\(folder)"])
+    do throws(SystemError) {
+      for folder in try pins.others {
+        guard try TCPath.isOrphaned(folder), RecordMap.isAbandoned(folder, at: .now()) else { continue }
+        try BPFFolder.remove(folder)
+        log.debug("removed what was left of another network namespace", metadata: ["folder": "\(folder)"])
+      }
+    } catch {
+      log.debug("what other network namespaces have left was not looked at", metadata: ["error": "\(error)"])
     }
   }
 
@@ -202,7 +208,11 @@ struct Inheritance {
       }
     }
     if let pins {
-      TCPath.removeLeft(in: pins, except: tc, keepsMarks: keepsMarks)
+      do throws(SystemError) {
+        try TCPath.removeLeft(in: pins, except: tc, keepsMarks: keepsMarks)
+      } catch {
+        log.warning("tcx links of an earlier daemon may be left", metadata: ["error": "\(error)"])
+      }
     }
     defer { removeRecords(log) }
     guard hadPredecessor else { return }
@@ -214,7 +224,7 @@ struct Inheritance {
     do {
       let interfaces = try Interface.all()
       try TCPath.removeFilters(on: interfaces, except: tc)
-      if let pins { TCPath.removeQdiscs(of: pins, on: interfaces, except: tc) }
+      if let pins { try TCPath.removeQdiscs(of: pins, on: interfaces, except: tc) }
     } catch {
       log.warning("tc filters of an earlier daemon may be left", metadata: ["error": "\(error)"])
     }
@@ -222,9 +232,13 @@ struct Inheritance {
 
   private func removeRecords(_ log: Logger) {
     if let pins {
-      // Links that are there still are those that mark.
-      for folder in pins.olderVersions { folder.removeAll(but: TCPath.isLink) }
-      if !keepsMarks { pins.removeAll() }
+      do throws(SystemError) {
+        // Links that are there still are those that mark.
+        for folder in pins.olderVersions { try folder.removeAll(but: TCPath.isLink) }
+        if !keepsMarks { try pins.removeAll() }
+      } catch {
+        log.warning("what an earlier daemon has kept stays", metadata: ["error": "\(error)"])
+      }
     }
     if leavesSets || !keepsMarks && records is NFTMemory { forgetSets(log) }
   }
@@ -232,7 +246,9 @@ struct Inheritance {
   /// The start has failed: where nothing was before, nothing stays.
   func abandon(log: Logger) {
     guard !hadPredecessor else { return }
-    pins?.removeAll()
+    do throws(SystemError) { try pins?.removeAll() } catch {
+      log.warning("what was made for the next daemon stays", metadata: ["error": "\(error)"])
+    }
     if records is NFTMemory { forgetSets(log) }
   }
 

@@ -70,7 +70,11 @@ public final class RecordMap: FlowMemory {
     }
   }
 
-  public func forgetAll() { folder.removeAll() }
+  public func forgetAll() throws(MemoryError) {
+    do throws(SystemError) { try folder.removeAll() } catch {
+      throw MemoryError("what was kept for the next daemon stays: \(error)", mayPass: error.mayPass)
+    }
+  }
 
   deinit {
     keys.deallocate()
@@ -78,7 +82,7 @@ public final class RecordMap: FlowMemory {
   }
 
   /// Whether an earlier process has left records in a folder.
-  public static func isLeft(in folder: BPFFolder) -> Bool { folder.names.contains("records") }
+  public static func isLeft(in folder: BPFFolder) -> Bool { folder.has("records") }
 
   /// Whether who keeps records in a folder has given no sign of life for a day. A daemon that runs gives one every half
   /// minute.

@@ -79,8 +79,8 @@ extension TCPath {
   }
 
   /// Whether all links that are pinned in a folder have lost their interfaces.
-  public static func isOrphaned(_ folder: String) -> Bool {
-    BPFFolder.names(in: folder).filter { $0.hasPrefix(linkPrefix) }.allSatisfy { name in
+  public static func isOrphaned(_ folder: String) throws(SystemError) -> Bool {
+    try BPFFolder.names(in: folder).filter { $0.hasPrefix(linkPrefix) }.allSatisfy { name in
       let fd = bpf_obj_get("\(folder)/\(name)")
       guard fd >= 0 else { return false }
       let link = Descriptor(owning: fd)
@@ -97,10 +97,10 @@ extension TCPath {
   @discardableResult
   public static func removeLeft(
     in pins: BPFFolder, except path: TCPath? = nil, keepsMarks: Bool = false
-  ) -> Int {
+  ) throws(SystemError) -> Int {
     var removed = 0
     for folder in [pins] + pins.otherVersions {
-      for name in folder.names where name.hasPrefix(linkPrefix) {
+      for name in try folder.names where name.hasPrefix(linkPrefix) {
         let index = UInt32(name.dropFirst(linkPrefix.count))
         // In its own folder it has pinned them again.
         if folder.path == pins.path, let index, path?.hook(on: index) == .tcx { continue }
@@ -115,10 +115,11 @@ extension TCPath {
   /// Takes away the clsact qdiscs that earlier processes made, unless others have come to use them.
   ///
   /// - Parameter path: whose qdiscs stay.
-  public static func removeQdiscs(of pins: BPFFolder, on interfaces: [Interface], except path: TCPath? = nil)
-  {
+  public static func removeQdiscs(
+    of pins: BPFFolder, on interfaces: [Interface], except path: TCPath? = nil
+  ) throws(SystemError) {
     for folder in [pins] + pins.olderVersions {
-      for name in folder.names where name.hasPrefix(qdiscPrefix) {
+      for name in try folder.names where name.hasPrefix(qdiscPrefix) {
         let index = UInt32(name.dropFirst(qdiscPrefix.count))
         if let index, path?.hook(on: index) == .clsact { continue }
         if let interface = interfaces.first(where: { $0.index == index }) {
