@@ -50,8 +50,9 @@ lint: ## check the format of the Swift code and the text and scripts
 	swift format lint --strict -r $(LINTED)
 	scripts/check-text
 
-bench: ## build and run the benchmarks; BENCH='arguments'
+bench: ## print the page of figures and keep it in build/bench (root); BENCH='NAME...', BENCH='compare OLD NEW'
 	@scripts/deps build
+	swift build -c release --product marker
 	swift build -c release --product marker-bench
 	@scripts/check-rewriter .build/release/marker-bench
 	.build/release/marker-bench $(BENCH)

@@ -1,3 +1,4 @@
+import BenchReport
 import CBPF
 import CTable
 import Flow
@@ -6,8 +7,8 @@ import Lab
 import Linux
 
 /// How fast flows come from a pipe into the kernel, and what the daemon costs.
-func benchDaemon() throws {
-  print("daemon")
+func benchDaemon(_ recorder: Recorder) throws {
+  recorder.heading("the daemon, tc path, on one interface")
   let pair = try VethPair()
   let arguments = "--interface near0 --pipe PIPE --no-remote-fireflies"
   let count = 100_000
@@ -19,7 +20,7 @@ func benchDaemon() throws {
       printf "start tcp 2001:db8::1 %d 2001:db8::%x 1094 2 17\\n", 1 + n % 50000, 16 + int(n / 50000) }' > \(file)
     """)
 
-  var (rate, idle, perFlow, start) = (Figures(), Figures(), Figures(), Figures())
+  var (rate, idle, perFlow, start) = (Samples(), Samples(), Samples(), Samples())
   for _ in 0..<7 {
     let marker = try MarkerProcess(arguments, in: pair.near)
     usleep(300_000)
@@ -32,8 +33,7 @@ func benchDaemon() throws {
     while !map.contains(last) { usleep(200) }
     let microseconds = MonotonicTime.now().microseconds(since: begin)
     guard map.count == count else {
-      print("  LOST: \(map.count) of \(count) flows are in the kernel's map")
-      exit(1)
+      throw SystemError("\(map.count) of \(count) flows are in the kernel's map", code: EIO)
     }
     rate.add(Double(count) / Double(microseconds) * 1e6)
     // Until the fireflies of this burst are out: what they wait in is given back.
@@ -42,12 +42,11 @@ func benchDaemon() throws {
     _ = marker.stop()
   }
   for _ in 0..<15 { start.add(try timeToAttach(pair, arguments)) }
-  report(
-    "pipe: \(count) lines of one cat, all in the kernel's map", rate.text("lines/s", digits: 0),
-    goal: ">= 200000")
-  report("from exec to attached", start.text("ms"), goal: "<= 40")
-  report("resident memory, idle", idle.text("MB"), goal: "<= 16")
-  report("resident memory for each of 100,000 flows", perFlow.text("bytes", digits: 0), goal: "<= 250")
+  try recorder.figure(
+    "pipe: 100,000 lines of one cat, all in the kernel's map", rate, "lines/s", .more, goal: 200_000)
+  try recorder.figure("start: from exec to attached", start, "ms", .less, goal: 40)
+  try recorder.figure("resident memory, idle", idle, "MB", .less, goal: 16)
+  try recorder.figure("resident memory for each of 100,000 flows", perFlow, "bytes", .less, goal: 250)
 }
 
 private func key(port: UInt16, remote: UInt64) -> FlowKey {
