@@ -119,6 +119,7 @@ private func benchShapes(_ recorder: Recorder) throws {
     }
     try recorder.figure(shape.name, cost, "ns", .less)
   }
+  withExtendedLifetime(path) {}
 }
 
 /// The tc program in real TCP traffic, by the kernel's run-time statistics, less a program that only returns.

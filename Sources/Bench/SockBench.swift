@@ -10,7 +10,7 @@ import XDP
 /// programs take where they run: at a connection's set-up, at a call back before a packet, at acknowledgements, and in a
 /// search through all sockets.
 enum SockBench {
-  private enum Way: String, CaseIterable {
+  private enum Way: String {
     case unmarked, sock, tc
   }
 
