@@ -6,6 +6,9 @@ import Glibc
 import Lab
 import Linux
 
+/// Microseconds after which what was to happen does not.
+private let patience = 30_000_000 as Int64
+
 /// How fast flows come from a pipe into the kernel, and what the daemon costs.
 func benchDaemon(_ recorder: Recorder) throws {
   recorder.heading("the daemon, tc path, on one interface")
@@ -26,11 +29,16 @@ func benchDaemon(_ recorder: Recorder) throws {
     usleep(300_000)
     let empty = try marker.residentKilobytes
     idle.add(Double(empty) / 1024)
-    let map = try FlowsMap()
+    let map = try FlowsMap(of: marker)
     let begin = MonotonicTime.now()
     try shell("cat \(file) > \(marker.pipe)")
     let last = key(port: 50_000, remote: UInt64(16 + (count - 1) / 50_000))
-    while !map.contains(last) { usleep(200) }
+    while !map.contains(last) {
+      usleep(200)
+      guard MonotonicTime.now().microseconds(since: begin) < patience else {
+        throw SystemError("the last line does not come to the map", marker.log, code: ETIMEDOUT)
+      }
+    }
     let microseconds = MonotonicTime.now().microseconds(since: begin)
     guard map.count == count else {
       throw SystemError("\(map.count) of \(count) flows are in the kernel's map", code: EIO)
@@ -67,6 +75,11 @@ private func timeToAttach(_ pair: VethPair, _ arguments: String) throws -> Doubl
     let pid = try startShell(command)
     var programs: UInt32 = 0
     while programs == 0 {
+      guard MonotonicTime.now().microseconds(since: begin) < patience else {
+        kill(pid, SIGKILL)
+        waitpid(pid, nil, 0)
+        throw SystemError("no program is attached", command, code: ETIMEDOUT)
+      }
       programs = 0
       var count: UInt32 = 0
       // BPF_TCX_EGRESS
@@ -81,14 +94,13 @@ private func timeToAttach(_ pair: VethPair, _ arguments: String) throws -> Doubl
   }
 }
 
-/// The newest map of flows in the kernel.
+/// A daemon's map of flows, the newest where it has several.
 private struct FlowsMap: ~Copyable {
   private let descriptor: Descriptor
 
-  init() throws(SystemError) {
-    var id: UInt32 = 0
+  init(of marker: MarkerProcess) throws(SystemError) {
     var found: Descriptor?
-    while bpf_map_get_next_id(id, &id) == 0 {
+    for id in try held(.map, by: marker.number) {
       let fd = bpf_map_get_fd_by_id(id)
       guard fd >= 0 else { continue }
       let map = Descriptor(owning: fd)

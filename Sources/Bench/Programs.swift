@@ -14,11 +14,10 @@ final class Program: Sendable {
     self.jumps = jumps
   }
 
-  /// The newest program of a name (the kernel keeps 15 characters).
+  /// This process's newest program of a name (the kernel keeps 15 characters).
   init(named name: String) throws(SystemError) {
-    var id: UInt32 = 0
     var found: Descriptor?
-    while bpf_prog_get_next_id(id, &id) == 0 {
+    for id in try held(.program, by: getpid()) {
       let fd = bpf_prog_get_fd_by_id(id)
       guard fd >= 0 else { continue }
       let program = Descriptor(owning: fd)

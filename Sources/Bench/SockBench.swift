@@ -109,8 +109,8 @@ enum SockBench {
 
   /// The youngest program of a name: this process's own, that was just loaded.
   private static func youngest(_ name: String) throws -> Descriptor {
-    var (identifier, found): (UInt32, UInt32) = (0, 0)
-    while bpf_prog_get_next_id(identifier, &identifier) == 0 {
+    var found: UInt32 = 0
+    for identifier in try held(.program, by: getpid()) {
       let raw = bpf_prog_get_fd_by_id(identifier)
       guard raw >= 0 else { continue }
       let text = try withUnsafeBytes(of: information(Descriptor(owning: raw)).name) {
