@@ -1,23 +1,11 @@
-import Foundation
-
 extension Page {
   /// Puts the tables into a document's blocks.
   ///
   /// - Parameter source: the path of the page's file, which the document names.
   public func fill(document path: String, madeFrom source: String) throws(PageError) {
-    let text: String
-    do {
-      text = try String(contentsOfFile: path, encoding: .utf8)
-    } catch {
-      throw .unreadable(path, error.localizedDescription)
-    }
-    let filled = try DocumentBlocks.fill(
-      text, of: path, from: self, by: "marker-bench page \(source) --into \(path)")
-    do {
-      try filled.write(toFile: path, atomically: true, encoding: .utf8)
-    } catch {
-      throw .unwritable(path, error.localizedDescription)
-    }
+    let document = TextFile(path: path)
+    let command = "marker-bench page \(source) --into \(path)"
+    try document.write(DocumentBlocks.fill(document.read(), of: path, from: self, by: command))
   }
 }
 

@@ -49,25 +49,14 @@ extension Page {
   /// Writes the JSON; folders on the way are made.
   public func write(to path: String) throws(PageError) {
     let text = try json()
-    let file = URL(fileURLWithPath: path)
-    do {
-      try FileManager.default.createDirectory(
-        at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
-      try Data(text.utf8).write(to: file, options: .atomic)
-    } catch {
-      throw .unwritable(path, error.localizedDescription)
-    }
+    let file = TextFile(path: path)
+    try file.makeFolders()
+    try file.write(text)
   }
 
   /// Reads what `write(to:)` has written.
   public init(contentsOf path: String) throws(PageError) {
-    let data: Data
-    do {
-      data = try Data(contentsOf: URL(fileURLWithPath: path))
-    } catch {
-      throw .unreadable(path, error.localizedDescription)
-    }
-    try self.init(json: String(decoding: data, as: UTF8.self), of: path)
+    try self.init(json: TextFile(path: path).read(), of: path)
   }
 
   /// - Parameter path: what errors call the text.
