@@ -15,10 +15,12 @@ public func fixed(_ value: Double, _ digits: Int) -> String {
 /// the point.
 func shown(_ value: Double) -> String { fixed(value, digits(for: [value])) }
 
-/// How many digits after the point numbers that stand together have; the first decides.
+/// How many digits after the point numbers that stand together have. The first decides, unless others are so much
+/// larger that its digits say nothing.
 func digits(for values: [Double]) -> Int {
   if values.allSatisfy({ $0 == $0.rounded() }) { return 0 }
-  switch values.first?.magnitude ?? 0 {
+  let widest = values.map(\.magnitude).max() ?? 0
+  switch max(values.first?.magnitude ?? 0, widest / 10) {
   case 100...: return 0
   case 10...: return 1
   case 2...: return 2

@@ -56,6 +56,7 @@ import Testing
     #expect(ratio.medianText == "0.981")
     #expect(ratio.spreadText == "0.970 to 1.020 (3)")
     #expect(ratio.goalText == ">= 0.97")
+    #expect(figure([-11.25, -2172.5, 1140.5]).spreadText == "-2,173 to 1,141 (3)")
     let count = figure([3], "", goal: 0)
     #expect(count.medianText == "3")
     #expect(count.spreadText == "once")
