@@ -51,16 +51,18 @@ lint: ## check the format of the Swift code and the text and scripts
 	swift format lint --strict -r $(LINTED)
 	scripts/check-text
 
-bench: ## build and run the benchmarks; BENCH='arguments'
+bench: ## print the page of figures and keep it in build/bench (root); BENCH='NAME...', BENCH='compare OLD NEW'
 	@scripts/deps build
-	swift build -c release --product marker-bench
+	@# The daemon as it is shipped: memory and start are others where it loads Swift's libraries.
+	swift build $(RELEASE) --product marker
+	swift build $(RELEASE) --product marker-bench
 	@scripts/check-rewriter .build/release/marker-bench
 	.build/release/marker-bench $(BENCH)
 
 soak: ## churn of all kinds for SOAK_MINUTES=10, and what it leaves behind
 	@scripts/deps build test
-	swift build -c release --product marker
-	swift build -c release --product marker-bench
+	swift build $(RELEASE) --product marker
+	swift build $(RELEASE) --product marker-bench
 	.build/release/marker-bench soak $(SOAK_MINUTES)
 
 fuzz: ## run each fuzz target for FUZZ_SECONDS=60; FUZZ='TARGET...', FUZZ_KEEP=1 keeps the inputs found

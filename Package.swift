@@ -54,9 +54,12 @@ let package = Package(
       dependencies: ["Marker", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: settings),
 
+    .target(name: "BenchReport", swiftSettings: settings),
     .executableTarget(
       name: "Bench",
-      dependencies: ["Flow", "Firefly", "Linux", "XDP", "NFT", "Lab", "CBPF", "CLinux", "CTable"],
+      dependencies: [
+        "BenchReport", "Flow", "Firefly", "Linux", "XDP", "NFT", "Lab", "CBPF", "CLinux", "CTable",
+      ],
       swiftSettings: settings),
 
     system("CBPF", pkgConfig: "libbpf", apt: "libbpf-dev"),
@@ -73,6 +76,7 @@ let package = Package(
     .target(
       name: "Lab", dependencies: ["Flow", "Linux", "CBPF", "CLinux"], path: "Tests/Lab",
       swiftSettings: settings),
+    .testTarget(name: "BenchReportTests", dependencies: ["BenchReport"], swiftSettings: settings),
     .testTarget(name: "FlowTests", dependencies: ["Flow"], swiftSettings: settings),
     .testTarget(
       name: "XDPTests", dependencies: ["XDP", "Flow", "Linux", "Lab", "CBPF", "CTable"],

@@ -1,13 +1,14 @@
+import BenchReport
 import Flow
 import Glibc
 import Lab
 import Linux
 
 /// How many flows the API takes, one a request and many.
-func benchAPI() throws {
-  print("api")
+func benchAPI(_ recorder: Recorder) throws {
+  recorder.heading("flows started by the HTTP API, over TCP on loopback")
   let pair = try VethPair()
-  var (single, bulk) = (Figures(), Figures())
+  var (single, bulk) = (Samples(), Samples())
   for _ in 0..<5 {
     let marker = try MarkerProcess(
       "--interface near0 --pipe PIPE --no-remote-fireflies --api 127.0.0.1:7777 --api API", in: pair.near)
@@ -15,10 +16,9 @@ func benchAPI() throws {
     bulk.add(try bulkStarts(pair, size: 5000, requests: 40))
     _ = marker.stop()
   }
-  report(
-    "single starts, each answered when marked, 64 connections", single.text("/s", digits: 0), goal: ">= 15000"
-  )
-  report("starts in arrays of 5,000, 1 connection", bulk.text("flows/s", digits: 0), goal: ">= 150000")
+  try recorder.figure(
+    "one a request, answered when marked, 64 connections", single, "/s", .more, goal: 15_000)
+  try recorder.figure("in arrays of 5,000, 1 connection", bulk, "/s", .more, goal: 150_000)
 }
 
 /// A round sends one request on each connection, then reads all answers.

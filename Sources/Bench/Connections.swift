@@ -56,7 +56,7 @@ func holdConnections(_ arguments: [String]) -> Never {
   let numbers = arguments.dropFirst().compactMap { Int($0) }
   guard numbers.count >= 2 else { exit(64) }
   func fail(_ what: String) -> Never {
-    print("marker-bench: \(what): \(String(cString: strerror(errno)))")
+    complain("\(what): \(String(cString: strerror(errno)))")
     exit(1)
   }
   func call(

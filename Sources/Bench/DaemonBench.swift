@@ -1,3 +1,4 @@
+import BenchReport
 import CBPF
 import CTable
 import Flow
@@ -5,9 +6,12 @@ import Glibc
 import Lab
 import Linux
 
+/// Microseconds after which what was to happen does not.
+private let patience = 30_000_000 as Int64
+
 /// How fast flows come from a pipe into the kernel, and what the daemon costs.
-func benchDaemon() throws {
-  print("daemon")
+func benchDaemon(_ recorder: Recorder) throws {
+  recorder.heading("the daemon, tc path, on one interface")
   let pair = try VethPair()
   let arguments = "--interface near0 --pipe PIPE --no-remote-fireflies"
   let count = 100_000
@@ -19,21 +23,25 @@ func benchDaemon() throws {
       printf "start tcp 2001:db8::1 %d 2001:db8::%x 1094 2 17\\n", 1 + n % 50000, 16 + int(n / 50000) }' > \(file)
     """)
 
-  var (rate, idle, perFlow, start) = (Figures(), Figures(), Figures(), Figures())
+  var (rate, idle, perFlow, start) = (Samples(), Samples(), Samples(), Samples())
   for _ in 0..<7 {
     let marker = try MarkerProcess(arguments, in: pair.near)
     usleep(300_000)
     let empty = try marker.residentKilobytes
     idle.add(Double(empty) / 1024)
-    let map = try FlowsMap()
+    let map = try FlowsMap(of: marker)
     let begin = MonotonicTime.now()
     try shell("cat \(file) > \(marker.pipe)")
     let last = key(port: 50_000, remote: UInt64(16 + (count - 1) / 50_000))
-    while !map.contains(last) { usleep(200) }
+    while !map.contains(last) {
+      usleep(200)
+      guard MonotonicTime.now().microseconds(since: begin) < patience else {
+        throw SystemError("the last line does not come to the map", marker.log, code: ETIMEDOUT)
+      }
+    }
     let microseconds = MonotonicTime.now().microseconds(since: begin)
     guard map.count == count else {
-      print("  LOST: \(map.count) of \(count) flows are in the kernel's map")
-      exit(1)
+      throw SystemError("\(map.count) of \(count) flows are in the kernel's map", code: EIO)
     }
     rate.add(Double(count) / Double(microseconds) * 1e6)
     // Until the fireflies of this burst are out: what they wait in is given back.
@@ -42,12 +50,11 @@ func benchDaemon() throws {
     _ = marker.stop()
   }
   for _ in 0..<15 { start.add(try timeToAttach(pair, arguments)) }
-  report(
-    "pipe: \(count) lines of one cat, all in the kernel's map", rate.text("lines/s", digits: 0),
-    goal: ">= 200000")
-  report("from exec to attached", start.text("ms"), goal: "<= 40")
-  report("resident memory, idle", idle.text("MB"), goal: "<= 16")
-  report("resident memory for each of 100,000 flows", perFlow.text("bytes", digits: 0), goal: "<= 250")
+  try recorder.figure(
+    "pipe: 100,000 lines of one cat, all in the kernel's map", rate, "lines/s", .more, goal: 200_000)
+  try recorder.figure("start: from exec to attached", start, "ms", .less, goal: 40)
+  try recorder.figure("resident memory, idle", idle, "MB", .less, goal: 16)
+  try recorder.figure("resident memory for each of 100,000 flows", perFlow, "bytes", .less, goal: 250)
 }
 
 private func key(port: UInt16, remote: UInt64) -> FlowKey {
@@ -68,6 +75,11 @@ private func timeToAttach(_ pair: VethPair, _ arguments: String) throws -> Doubl
     let pid = try startShell(command)
     var programs: UInt32 = 0
     while programs == 0 {
+      guard MonotonicTime.now().microseconds(since: begin) < patience else {
+        kill(pid, SIGKILL)
+        waitpid(pid, nil, 0)
+        throw SystemError("no program is attached", command, code: ETIMEDOUT)
+      }
       programs = 0
       var count: UInt32 = 0
       // BPF_TCX_EGRESS
@@ -82,14 +94,13 @@ private func timeToAttach(_ pair: VethPair, _ arguments: String) throws -> Doubl
   }
 }
 
-/// The newest map of flows in the kernel.
+/// A daemon's map of flows, the newest where it has several.
 private struct FlowsMap: ~Copyable {
   private let descriptor: Descriptor
 
-  init() throws(SystemError) {
-    var id: UInt32 = 0
+  init(of marker: MarkerProcess) throws(SystemError) {
     var found: Descriptor?
-    while bpf_map_get_next_id(id, &id) == 0 {
+    for id in try held(.map, by: marker.number) {
       let fd = bpf_map_get_fd_by_id(id)
       guard fd >= 0 else { continue }
       let map = Descriptor(owning: fd)

@@ -1,3 +1,4 @@
+import BenchReport
 import Firefly
 import Flow
 import Glibc
@@ -5,8 +6,8 @@ import Lab
 import Linux
 
 /// How many fireflies one core encodes and sends to one collector.
-func benchFireflies() throws {
-  print("fireflies, encoded and sent to one collector on loopback")
+func benchFireflies(_ recorder: Recorder) throws {
+  recorder.heading("fireflies, encoded and sent to one collector on loopback")
   let namespace = try NetworkNamespace()
   guard let loopback = Address("::1") else { return }
   let collector = try LabSocket(.udp, in: namespace, bound: Endpoint(loopback, 0))
@@ -29,13 +30,13 @@ func benchFireflies() throws {
         end: WallClockTime(microseconds: 1_700_000_060_000_000), usage: Usage(packets: 1, bytes: 123_456_789))
     )
   }
-  var rate = Figures()
+  var rate = Samples()
   for _ in 0..<9 {
     let begin = cpuTime()
     for _ in 0..<10 { emitter.send(announcements, at: WallClockTime.now()) }
     rate.add(100_000 / (cpuTime() - begin))
   }
-  report("per second of one core", rate.text("/s", digits: 0), goal: ">= 150000")
+  try recorder.figure("per second of one core", rate, "/s", .more, goal: 150_000)
 }
 
 /// Seconds of processor time that this thread has used.

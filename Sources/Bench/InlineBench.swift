@@ -1,3 +1,4 @@
+import BenchReport
 import CLinux
 import Flow
 import Glibc
@@ -46,38 +47,41 @@ private struct InlineLane {
 }
 
 /// The bridge alone against both engines, with traffic that is tagged and traffic that is not.
-func benchInline() throws {
-  try benchRewriter()
+func benchInline(_ recorder: Recorder) throws {
+  try benchRewriter(recorder)
   // Each against a bridge with the same offloads: those of AF_XDP's sender are off.
   let raw = try [InlineLane("bridge", nil), InlineLane("raw", .raw)]
-  try compare(raw, "all offloads")
+  try compare(recorder, raw, "all offloads")
   let xdp = try [InlineLane("bridge", nil, isPlain: true), InlineLane("xdp", .xdp)]
-  try compare(xdp, "no super-packets, whole checksums")
+  try compare(recorder, xdp, "no super-packets, whole checksums")
 }
 
-private func compare(_ lanes: [InlineLane], _ offloads: String) throws {
-  print("between two ports of a bridge, against the bridge alone (ratio of each round); \(offloads)")
-  try compare(lanes, "TCP over IPv6", "Gb/s", digits: 2, rounds: 9) { lane, isTagged in
+private func compare(_ recorder: Recorder, _ lanes: [InlineLane], _ offloads: String) throws {
+  recorder.heading(
+    "between two ports of a bridge, against the bridge alone (ratio of each round); \(offloads)")
+  try compare(recorder, lanes, "TCP over IPv6", "Gb/s", rounds: 9) { lane, isTagged in
     let stream = try Stream(lane.lab)
     if isTagged { try lane.mark(stream.key) }
     return try stream.gigabits()
   }
-  try compare(lanes, "UDP of 64 bytes, packets", "k/s", digits: 1, rounds: 7) { lane, isTagged in
-    try packetRate(lane, isTagged) / 1000
+  try compare(recorder, lanes, "UDP of 64 bytes, packets", "/s", rounds: 7) { lane, isTagged in
+    try packetRate(lane, isTagged)
   }
-  try compare(lanes, "round trip of 64 bytes, UDP", "ms", digits: 3, rounds: 7, isDifference: true) {
+  try compare(recorder, lanes, "round trip of 64 bytes, UDP", "ms", rounds: 7, isDifference: true) {
     lane, isTagged in
     try roundTrip(lane, isTagged)
   }
-  for lane in lanes.dropFirst() { report("\(lane.name), packets lost meanwhile", "\(lane.lost)") }
+  for lane in lanes.dropFirst() {
+    try recorder.figure("\(lane.name), packets lost meanwhile", lane.lost, "", .less, isDetail: true)
+  }
 }
 
 private func compare(
-  _ lanes: [InlineLane], _ what: String, _ unit: String, digits: Int, rounds: Int, isDifference: Bool = false,
-  _ measure: (InlineLane, Bool) throws -> Double
+  _ recorder: Recorder, _ lanes: [InlineLane], _ what: String, _ unit: String, rounds: Int,
+  isDifference: Bool = false, _ measure: (InlineLane, Bool) throws -> Double
 ) throws {
-  var base = Figures()
-  var values = [[Figures]](repeating: [Figures(), Figures()], count: lanes.count)
+  var base = Samples()
+  var values = [[Samples]](repeating: [Samples(), Samples()], count: lanes.count)
   for _ in 0..<rounds {
     let none = try measure(lanes[0], false)
     base.add(none)
@@ -88,21 +92,24 @@ private func compare(
       }
     }
   }
-  report("\(what), bridge", base.text(unit, digits: digits))
+  let other = lanes.dropFirst().map(\.name).joined(separator: ", ")
+  try recorder.figure(
+    "\(what), bridge beside \(other)", base, unit, isDifference ? .less : .more, isDetail: true)
   for index in lanes.indices.dropFirst() {
     for (place, tagged) in ["untagged", "tagged"].enumerated() {
-      let text = values[index][place].text(isDifference ? "\(unit) more" : "", digits: 3)
-      report(
-        "\(what), \(lanes[index].name), \(tagged)", text, goal: goal(what, lanes[index].name, place == 1))
+      try recorder.figure(
+        "\(what), \(lanes[index].name), \(tagged)\(isDifference ? ", more" : "")", values[index][place],
+        isDifference ? unit : "", isDifference ? .less : .more,
+        goal: goal(what, lanes[index].name, place == 1))
     }
   }
 }
 
-private func goal(_ what: String, _ lane: String, _ isTagged: Bool) -> String {
-  if what.hasPrefix("round trip") { return lane == "raw" && isTagged ? "<= 0.1" : "" }
-  if !isTagged { return ">= 0.95" }
-  if what.hasPrefix("TCP") { return lane == "raw" ? ">= 1.0" : "" }
-  return lane == "xdp" ? ">= 0.8" : ""
+private func goal(_ what: String, _ lane: String, _ isTagged: Bool) -> Double? {
+  if what.hasPrefix("round trip") { return lane == "raw" && isTagged ? 0.1 : nil }
+  if !isTagged { return 0.95 }
+  if what.hasPrefix("TCP") { return lane == "raw" ? 1 : nil }
+  return lane == "xdp" ? 0.8 : nil
 }
 
 /// Datagrams that arrive in a second while as many are sent as one thread can.
@@ -178,8 +185,8 @@ func udpEnds(_ lab: any TwoEnds) throws -> (near: LabSocket, far: LabSocket, key
 }
 
 /// What the rewriter alone costs, with as many flows as do not fit a processor's inner caches.
-private func benchRewriter() throws {
-  print("the rewriter alone, IPv6 labels, 65,536 flows, 4096 frames")
+private func benchRewriter(_ recorder: Recorder) throws {
+  recorder.heading("the rewriter alone, IPv6 labels, 65,536 flows, 4096 frames")
   let flows = (0..<65_536).map { (silentFlow($0), benchMark(1)) }
   let packets = (0..<4096).map { number -> [UInt8] in
     let key = silentFlow((number * 7919) % 65_536)
@@ -200,13 +207,13 @@ private func benchRewriter() throws {
   guard let frame = Frame(trial.packet(0)),
     frame.flowLabel & ~FlowLabel.entropyMask != 0x12345 & ~FlowLabel.entropyMask
   else { throw SystemError("the rewriter marks nothing", code: EIO) }
-  var figures = Figures()
+  var figures = Samples()
   for _ in 0..<15 {
     let start = cpuTime()
     for _ in 0..<100 { trial.run() }
     figures.add((cpuTime() - start) * 1e9 / Double(100 * trial.count))
   }
-  report("rewriter, a packet", figures.text("ns"), goal: "<= 20")
+  try recorder.figure("rewriter, a packet", figures, "ns", .less, goal: 20)
 }
 
 /// Sends so many packets through AF_XDP and has the books of its frames balanced all the way.
@@ -243,7 +250,7 @@ func soakInline(_ packets: UInt64) throws {
     if done / 5_000_000 > reported / 5_000_000 || done >= packets {
       path.updateCounters()
       let seconds = Double(MonotonicTime.now().microseconds(since: start)) / 1e6
-      report(
+      printLine(
         "\(done) packets, \(fixed(seconds, 0)) s",
         "\(now.total) frames, all accounted for; overflowed \(counters.overflowed.load(ordering: .relaxed)), "
           + "unsent \(counters.unsent.load(ordering: .relaxed))")

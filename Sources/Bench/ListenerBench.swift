@@ -1,3 +1,4 @@
+import BenchReport
 import Firefly
 import Flow
 import Glibc
@@ -5,13 +6,13 @@ import Lab
 import Linux
 
 /// How fast fireflies are decoded, and how many a daemon hears without losing one.
-func benchListener() throws {
-  print("fireflies of others, decoded, and heard by a daemon")
-  try benchDecoder()
+func benchListener(_ recorder: Recorder) throws {
+  recorder.heading("fireflies of others, decoded, and heard by a daemon")
+  try benchDecoder(recorder)
   let pair = try VethPair()
   try pair.near.shell("ip link set lo up")
   // Above the goal, and as fast as the sender can.
-  for wanted in [120_000, 0] { try benchHearing(pair, perSecond: wanted) }
+  for wanted in [120_000, 0] { try benchHearing(recorder, pair, perSecond: wanted) }
 }
 
 private let payloads: [(name: String, text: String)] = [
@@ -34,29 +35,28 @@ private let payloads: [(name: String, text: String)] = [
   ),
 ]
 
-private func benchDecoder() throws {
+private func benchDecoder(_ recorder: Recorder) throws {
   let names = ApplicationNames(own: "marker bench")
   var decoder = FireflyDecoder(applications: names)
   let count = 100_000
   for payload in payloads {
     let bytes = Array(payload.text.utf8)
-    var cost = Figures()
+    var rate = Samples()
     for _ in 0..<9 {
       let begin = cpuTime()
       for _ in 0..<count { _ = try decoder.decode(bytes.span) }
-      cost.add((cpuTime() - begin) / Double(count) * 1e9)
+      rate.add(Double(count) / (cpuTime() - begin))
     }
-    report("decode \(payload.name), \(bytes.count) bytes", cost.text("ns", digits: 0))
-    report("  per second of one core", fixed(1e9 / cost.median, 0), goal: ">= 500000")
+    try recorder.figure("decoded by a core: \(payload.name)", rate, "/s", .more, goal: 500_000)
   }
 }
 
 /// - Parameter perSecond: fireflies, 0 for as many as can be sent.
-private func benchHearing(_ pair: VethPair, perSecond: Int) throws {
+private func benchHearing(_ recorder: Recorder, _ pair: VethPair, perSecond: Int) throws {
   let rounds = 7
   let step = 1000
   let steps = 120
-  var (rate, lost) = (Figures(), Figures())
+  var (rate, lost) = (Samples(), Samples())
   for _ in 0..<rounds {
     let marker = try MarkerProcess(
       "--config CONFIG",
@@ -84,15 +84,15 @@ private func benchHearing(_ pair: VethPair, perSecond: Int) throws {
     rate.add(Double(sent) / Double(MonotonicTime.now().microseconds(since: begin)) * 1e6)
     usleep(300_000)
     guard marker.stop() == 0, let heard = count("taken", in: marker.log) else {
-      print("  FAILED: \(marker.log)")
-      exit(1)
+      throw SystemError("the daemon did not stop as it should", "it logged: \(marker.log)", code: EIO)
     }
     lost.add(Double(sent) - Double(heard))
   }
-  report(
-    perSecond > 0 ? "\(step * steps) fireflies heard, paced" : "as fast as one core sends: sent",
-    rate.text("/s", digits: 0), goal: perSecond > 0 ? ">= 100000" : "")
-  report("  of these lost", lost.text("", digits: 0), goal: perSecond > 0 ? "0" : "")
+  let isPaced = perSecond > 0
+  let how = isPaced ? "paced" : "as fast as one core sends"
+  try recorder.figure("sent to a daemon, \(how)", rate, "/s", .more, goal: isPaced ? 100_000 : nil)
+  try recorder.figure(
+    "of 120,000 lost, \(how)", lost, "", .less, goal: isPaced ? 0 : nil, isDetail: !isPaced)
 }
 
 private func announcements(from first: Int, count: Int) -> ContiguousArray<Announcement> {

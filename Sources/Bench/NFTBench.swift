@@ -1,3 +1,4 @@
+import BenchReport
 import Flow
 import Glibc
 import Lab
@@ -53,10 +54,10 @@ private func seconds(_ body: () throws -> Void) rethrows -> Double {
 }
 
 /// Flow starts in batches of 100, and one alone, with so many flows present.
-func benchNFT() throws {
-  print("nft, flows into the kernel")
+func benchNFT(_ recorder: Recorder) throws {
+  recorder.heading("nft path, flows into the kernel")
   for present in [1000, 10_000, 100_000] {
-    var (starts, ends, single, reading, restoring) = (Figures(), Figures(), Figures(), Figures(), Figures())
+    var (starts, ends, single, reading, restoring) = (Samples(), Samples(), Samples(), Samples(), Samples())
     for _ in 0..<5 {
       let lab = try NFTLab()
       try lab.change(.mark, 0..<present, batch: 10_000)
@@ -76,13 +77,14 @@ func benchNFT() throws {
         try seconds { try lab.path.restore { body in for flow in flows { body(flow.0, flow.1, nil) } } }
           * 1000)
     }
-    let goal = present == 100_000 ? ">= 6500" : ">= 45000"
-    report("starts, 100 a commit, \(present) present", starts.text("/s", digits: 0), goal: goal)
-    report("ends, 100 a commit, \(present) present", ends.text("/s", digits: 0))
-    report(
-      "one start alone, \(present) present", single.text("us", digits: 0),
-      goal: present == 10_000 ? "<= 15000" : "")
-    report("all counters read, \(present) present", reading.text("ms"))
-    report("table made again, \(present) flows", restoring.text("ms"))
+    let here = "\(fixed(Double(present), 0)) present"
+    try recorder.figure(
+      "starts, 100 a commit, \(here)", starts, "/s", .more, goal: present == 100_000 ? 6500 : 45_000)
+    try recorder.figure("ends, 100 a commit, \(here)", ends, "/s", .more, isDetail: true)
+    try recorder.figure(
+      "one start alone, \(here)", single, "us", .less, goal: present == 10_000 ? 15_000 : nil,
+      isDetail: present != 10_000)
+    try recorder.figure("all counters read, \(here)", reading, "ms", .less, isDetail: present != 100_000)
+    try recorder.figure("table made again, \(here)", restoring, "ms", .less, isDetail: present != 100_000)
   }
 }

@@ -1,3 +1,4 @@
+import BenchReport
 import Flow
 import Glibc
 import Lab
@@ -47,8 +48,8 @@ private struct Lane {
 }
 
 /// TCP through a marking host against one that does nothing; rounds alternate, and each is compared with its own.
-func benchThroughput() throws {
-  print("TCP over veth, the stream itself marked, against no table (ratio of each round)")
+func benchThroughput(_ recorder: Recorder) throws {
+  recorder.heading("TCP over veth, the stream itself marked, against no table (ratio of each round)")
   for ipv4 in [false, true] {
     let lanes = try [
       Lane.without(), Lane.nft("nft, 1 flow", flows: 0), Lane.nft("nft, 100,001 flows", flows: 100_000),
@@ -59,25 +60,26 @@ func benchThroughput() throws {
       try lane.mark(stream.key)
       return stream
     }
-    var ratios = [Figures](repeating: Figures(), count: lanes.count)
-    var base = Figures()
+    var ratios = [Samples](repeating: Samples(), count: lanes.count)
+    var base = Samples()
     for _ in 0..<15 {
       let rates = try streams.map { try $0.gigabits() }
       base.add(rates[0])
       for index in lanes.indices { ratios[index].add(rates[index] / rates[0]) }
     }
     let what = ipv4 ? "IPv4 DSCP" : "IPv6 label"
-    report("\(what), no table", base.text("Gb/s", digits: 2))
+    try recorder.figure("\(what), no table", base, "Gb/s", .more)
     for index in lanes.indices.dropFirst() {
-      let goal = lanes[index].name.hasPrefix("nft") ? ">= 0.97" : ""
-      report("\(what), \(lanes[index].name)", ratios[index].text("", digits: 3), goal: goal)
+      let goal = lanes[index].name.hasPrefix("nft") ? 0.97 : nil
+      try recorder.figure("\(what), \(lanes[index].name)", ratios[index], "", .more, goal: goal)
     }
   }
 }
 
 /// Small UDP packets: what the path adds to the sender's processor time for each.
-func benchPackets() throws {
-  print("small UDP packets over veth, processor time of the sender a packet, more than with no table")
+func benchPackets(_ recorder: Recorder) throws {
+  recorder.heading(
+    "small UDP packets over veth, processor time of the sender a packet, more than with no table")
   let lanes = try [
     Lane.without(), Lane.nft("nft, 1 flow", flows: 0), Lane.nft("nft, 100,001 flows", flows: 100_000),
     Lane.tc("tc, 1 flow", flows: 0), Lane.tc("tc, 100,001 flows", flows: 100_000),
@@ -89,9 +91,9 @@ func benchPackets() throws {
     let matching = FlowKey(local: Endpoint(local, 5000), remote: Endpoint(remote, 6000), transport: .udp)
     let other = FlowKey(local: Endpoint(local, 5001), remote: Endpoint(remote, 6000), transport: .udp)
     for lane in lanes.dropFirst() { try lane.mark(matching) }
-    var match = [Figures](repeating: Figures(), count: lanes.count)
-    var miss = [Figures](repeating: Figures(), count: lanes.count)
-    var base = Figures()
+    var match = [Samples](repeating: Samples(), count: lanes.count)
+    var miss = [Samples](repeating: Samples(), count: lanes.count)
+    var base = Samples()
     for _ in 0..<9 {
       let none = try blast(lanes[0].pair, matching)
       base.add(none)
@@ -100,10 +102,12 @@ func benchPackets() throws {
         miss[index].add(try blast(lanes[index].pair, other) - none)
       }
     }
-    report("\(what), no table", base.text("ns", digits: 0))
+    try recorder.figure("\(what), a packet with no table", base, "ns", .less)
     for index in lanes.indices.dropFirst() {
-      report("\(what), \(lanes[index].name), not matching", miss[index].text("ns", digits: 0))
-      report("\(what), \(lanes[index].name), matching", match[index].text("ns", digits: 0))
+      let name = "\(what), \(lanes[index].name)"
+      let isDetail = lanes[index].name.hasSuffix(", 1 flow")
+      try recorder.figure("\(name), not matching", miss[index], "ns", .less, isDetail: isDetail)
+      try recorder.figure("\(name), matching", match[index], "ns", .less, isDetail: isDetail)
     }
   }
 }

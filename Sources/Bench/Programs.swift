@@ -14,11 +14,10 @@ final class Program: Sendable {
     self.jumps = jumps
   }
 
-  /// The newest program of a name (the kernel keeps 15 characters).
+  /// This process's newest program of a name (the kernel keeps 15 characters).
   init(named name: String) throws(SystemError) {
-    var id: UInt32 = 0
     var found: Descriptor?
-    while bpf_prog_get_next_id(id, &id) == 0 {
+    for id in try held(.program, by: getpid()) {
       let fd = bpf_prog_get_fd_by_id(id)
       guard fd >= 0 else { continue }
       let program = Descriptor(owning: fd)
@@ -38,23 +37,29 @@ final class Program: Sendable {
     Program(owning: try load([instruction(0xb7, 0, immediate: -1), instruction(0x95, 0)]))
   }
 
-  /// Gives the IPv6 header at offset 14 a flow label of its own and jumps to another program: so that each run of a
+  /// Writes the first four bytes of a packet's IP header anew and jumps to another program: so that each run of a
   /// repeated test has something to stamp.
-  static func relabelling(then next: Program) throws(SystemError) -> Program {
+  ///
+  /// - Parameter offset: where the IP header begins.
+  static func resetting(
+    _ packet: [UInt8], at offset: Int = 14, then next: Program
+  ) throws(SystemError) -> Program {
     let array = try Descriptor("bpf_map_create") {
       bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "next", 4, 4, 1, nil)
     }
     var slot: UInt32 = 0
     var target = next.descriptor.raw
     try system("bpf_map_update_elem") { bpf_map_update_elem(array.raw, &slot, &target, 0) }
+    let word = packet[offset..<offset + 4].reversed().reduce(0 as UInt32) { $0 << 8 | UInt32($1) }
+    let start = Int16(offset)
     let program = try load([
       instruction(0xbf, 6, source: 1),  // r6 = ctx
       instruction(0x61, 2, source: 1, offset: 76),  // r2 = data
       instruction(0x61, 3, source: 1, offset: 80),  // r3 = data_end
       instruction(0xbf, 4, source: 2),
-      instruction(0x07, 4, immediate: 18),
+      instruction(0x07, 4, immediate: Int32(start) + 4),
       instruction(0x2d, 4, source: 3, offset: 6),  // if r4 > r3 goto out
-      instruction(0x62, 2, offset: 14, immediate: 0x4523_0160),  // 60 01 23 45
+      instruction(0x62, 2, offset: start, immediate: Int32(bitPattern: word)),
       instruction(0xbf, 1, source: 6),
       instruction(0x18, 2, source: 1, immediate: array.raw), instruction(0, 0),  // r2 = map, two slots
       instruction(0xb7, 3, immediate: 0),
@@ -98,6 +103,26 @@ final class Program: Sendable {
       }
     }
     return Double(options.duration)
+  }
+
+  /// What one run makes of a packet (BPF_PROG_TEST_RUN).
+  func output(of packet: [UInt8]) throws(SystemError) -> [UInt8] {
+    var options = bpf_test_run_opts()
+    options.sz = 80  // without padding, up to `batch_size`
+    options.repeat = 1
+    var output = [UInt8](repeating: 0, count: packet.count + 64)
+    try system("bpf_prog_test_run_opts") {
+      packet.withUnsafeBytes { bytes in
+        output.withUnsafeMutableBytes { room in
+          options.data_in = bytes.baseAddress
+          options.data_size_in = UInt32(bytes.count)
+          options.data_out = room.baseAddress
+          options.data_size_out = UInt32(room.count)
+          return bpf_prog_test_run_opts(descriptor.raw, &options)
+        }
+      }
+    }
+    return Array(output.prefix(Int(options.data_size_out)))
   }
 
   /// Runs and nanoseconds since it was loaded, while somebody holds `bpf_enable_stats`.

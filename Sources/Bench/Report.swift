@@ -1,38 +1,59 @@
-/// Figures of one kind from several rounds.
-struct Figures {
-  private(set) var values: [Double] = []
+import BenchReport
+import Glibc
 
-  mutating func add(_ value: Double) { values.append(value) }
+/// Takes the figures of benchmarks as they come, and says on standard error how far it is.
+final class Recorder {
+  private(set) var page: Page
+  private var bench = BenchName.program
+  private var heading = ""
 
-  var median: Double {
-    let sorted = values.sorted()
-    guard let middle = sorted.indices.dropFirst(sorted.count / 2).first else { return .nan }
-    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+  init(_ machine: Machine) { page = Page(machine) }
+
+  /// Runs one benchmark. What it throws is kept in the page, so that the others still have their turn.
+  func run(_ bench: BenchName, _ body: (Recorder) throws -> Void) {
+    self.bench = bench
+    heading = ""
+    do {
+      try body(self)
+    } catch {
+      complain("\(bench.rawValue): \(error)")
+      page.fail(bench, error)
+    }
   }
 
-  /// Median, and the least and the most.
-  func text(_ unit: String, digits: Int = 1) -> String {
-    let least = values.min() ?? .nan
-    let most = values.max() ?? .nan
-    return
-      "\(fixed(median, digits)) \(unit)  (\(fixed(least, digits)) to \(fixed(most, digits)), \(values.count) rounds)"
+  /// What the figures from here on are of.
+  func heading(_ text: String) {
+    heading = text
+    complain("\(bench.rawValue): \(text)")
+  }
+
+  func figure(
+    _ name: String, _ samples: Samples, _ unit: String, _ better: Figure.Better, goal: Double? = nil,
+    isDetail: Bool = false
+  ) throws(PageError) {
+    try page.add(
+      Figure(
+        bench, heading: heading, name, samples, unit, better, goal: goal, isDetail: isDetail))
+  }
+
+  /// A figure that is taken once.
+  func figure(
+    _ name: String, _ value: some BinaryInteger, _ unit: String, _ better: Figure.Better,
+    goal: Double? = nil, isDetail: Bool = false
+  ) throws(PageError) {
+    try figure(name, Samples([Double(value)]), unit, better, goal: goal, isDetail: isDetail)
   }
 }
 
-func fixed(_ value: Double, _ digits: Int) -> String {
-  guard value.isFinite else { return "-" }
-  var scale = 1.0
-  for _ in 0..<digits { scale *= 10 }
-  let rounded = (value * scale).rounded()
-  let whole = Int(rounded.magnitude / scale)
-  let sign = rounded < 0 ? "-" : ""
-  guard digits > 0 else { return "\(sign)\(whole)" }
-  let part = String(Int(rounded.magnitude) - whole * Int(scale))
-  return "\(sign)\(whole).\(String(repeating: "0", count: digits - part.count))\(part)"
+/// A line on standard error.
+func complain(_ text: String) {
+  let line = Array("marker-bench: \(text)\n".utf8)
+  // Where standard error is closed there is nobody to tell.
+  _ = write(STDERR_FILENO, line, line.count)
 }
 
-/// One line of the page: what, the figure, and the goal where there is one.
-func report(_ what: String, _ figure: String, goal: String = "") {
+/// One line of what is no page of figures: what, the figure, and the goal where there is one.
+func printLine(_ what: String, _ figure: String, goal: String = "") {
   let padded = what + String(repeating: " ", count: max(1, 58 - what.count))
   print("  \(padded)\(figure)\(goal.isEmpty ? "" : "  [goal \(goal)]")")
 }

@@ -1,3 +1,4 @@
+import BenchReport
 import Flow
 import Foundation
 import Glibc
@@ -5,23 +6,23 @@ import Lab
 import Linux
 
 /// Kills, upgrades and reloads of the daemon under traffic: packets of tagged flows that leave unmarked, and what a
-/// collector is told of flows that go on and of flows that end while nobody looks.
-func benchRestart() throws {
-  print("restart")
-  for path in ["--path nft", "--path tc --tc-hook tcx", "--path tc --tc-hook clsact"] {
+/// collector is told of flows that go on and of flows that end while nobody looks. Wrong lives are flows without exactly
+/// one start and one end; misfits are starts, bytes or end times that do not fit.
+func benchRestart(_ recorder: Recorder) throws {
+  recorder.heading("kills, upgrades and reloads of the daemon under traffic")
+  for path in ["--path tc --tc-hook tcx", "--path tc --tc-hook clsact", "--path nft"] {
     for kind in RestartKind.allCases {
       let counts = try RestartRun(kind, path).run()
-      report(
-        "\(kind.rounds) \(kind.words), \(path.dropFirst(7)): unmarked",
-        "\(counts.unmarked) of \(counts.packets) packets",
-        goal: "0")
-      report("  flows whose label changed", "\(counts.changed)", goal: "0")
-      report(
-        "  of \(counts.flows) flows without exactly one start and one end", "\(counts.wrongLives)", goal: "0")
-      report("  starts, bytes or end times that do not fit", "\(counts.misfits)", goal: "0")
-      if kind != .reload { report("  from the start of the next daemon to ready", counts.ready.text("ms")) }
-      // It takes many minutes, and what was seen is not to be lost with it.
-      fflush(nil)
+      let what = "\(kind.rounds) \(kind.words), \(path.dropFirst(7))"
+      try recorder.figure("\(what): packets", counts.packets, "", .more)
+      try recorder.figure("\(what): unmarked", counts.unmarked, "", .less, goal: 0)
+      try recorder.figure("\(what): labels changed", counts.changed, "", .less, goal: 0)
+      try recorder.figure("\(what): flows", counts.flows, "", .more)
+      try recorder.figure("\(what): wrong lives", counts.wrongLives, "", .less, goal: 0)
+      try recorder.figure("\(what): misfits", counts.misfits, "", .less, goal: 0)
+      if kind != .reload {
+        try recorder.figure("\(what): next daemon's start to ready", counts.ready, "ms", .less)
+      }
     }
   }
 }
@@ -47,7 +48,7 @@ private struct RestartCounts {
   var flows = 0
   var wrongLives = 0
   var misfits = 0
-  var ready = Figures()
+  var ready = Samples()
 }
 
 private final class RestartRun {

@@ -1,3 +1,4 @@
+import BenchReport
 import Flow
 import Glibc
 import Lab
@@ -8,7 +9,8 @@ private let ports = 5200...5207
 
 /// Connections that a rule finds, opened and closed as fast as the figure wants: each is to start and to end, and both
 /// are to be announced.
-func benchShortConnections() throws {
+func benchShortConnections(_ recorder: Recorder) throws {
+  recorder.heading("63,000 short connections that a rule tags")
   let (rate, seconds) = (10_500, 6)
   let pair = try VethPair()
   let group = try LabGroup()
@@ -42,13 +44,13 @@ func benchShortConnections() throws {
   let took = Double(MonotonicTime.now().microseconds(since: begin)) / 1e6
   let (started, ended) = try settled(marker, rate * seconds)
   let share = (try marker.processorTime - before) / took * 100
-  report(
-    "\(rate * seconds) short connections, opened in a second", "\(fixed(Double(rate * seconds) / took, 0))",
-    goal: ">= 10000")
-  report("  of them missed", "\(rate * seconds - started)", goal: "0")
-  report("  of them that did not end", "\(started - ended)", goal: "0")
-  report("  fireflies that the collector missed", "\(2 * rate * seconds - (try count(ear)))", goal: "0")
-  report("  the daemon's share", "\(fixed(share, 0)) % of a processor", goal: "")
+  try recorder.figure(
+    "opened in a second", Samples([Double(rate * seconds) / took]), "/s", .more, goal: 10_000)
+  try recorder.figure("missed", rate * seconds - started, "", .less, goal: 0)
+  try recorder.figure("that did not end", started - ended, "", .less, goal: 0)
+  try recorder.figure(
+    "fireflies that the collector missed", 2 * rate * seconds - (try count(ear)), "", .less, goal: 0)
+  try recorder.figure("the daemon's share of a processor", Samples([share]), "%", .less)
   guard marker.stop() == 0 else { throw SystemError("marker did not stop", code: EIO) }
 }
 
@@ -84,7 +86,7 @@ func churnConnections(_ arguments: [String]) -> Never {
   let numbers = arguments.dropFirst().compactMap { Int($0) }
   guard numbers.count >= 2 else { exit(64) }
   func fail(_ what: String) -> Never {
-    print("marker-bench: \(what): \(String(cString: strerror(errno)))")
+    complain("\(what): \(String(cString: strerror(errno)))")
     exit(1)
   }
   func call(_ what: String, _ port: Int, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) {

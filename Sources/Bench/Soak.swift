@@ -1,3 +1,4 @@
+import BenchReport
 import Firefly
 import Flow
 import Glibc
@@ -291,7 +292,7 @@ private final class Soak {
     let starts = steady.map { tally.starts[$0, default: 0] }
     var isClean = true
     func line(_ what: String, _ figure: String, _ isRight: Bool, goal: String) {
-      report("\(isRight ? "" : "WRONG: ")\(what)", figure, goal: goal)
+      printLine("\(isRight ? "" : "WRONG: ")\(what)", figure, goal: goal)
       if !isRight { isClean = false }
     }
     print(

@@ -1,3 +1,4 @@
+import BenchReport
 import CBPF
 import Flow
 import Glibc
@@ -9,51 +10,53 @@ import XDP
 /// programs take where they run: at a connection's set-up, at a call back before a packet, at acknowledgements, and in a
 /// search through all sockets.
 enum SockBench {
-  private enum Way: String, CaseIterable {
+  private enum Way: String {
     case unmarked, sock, tc
   }
 
-  static func run() throws {
-    print(
-      "TCP over a veth pair, with the processor time of both ends; ways alternate on one connection, medians")
-    print("write      way         Mb/s   ns/write   ns/packet   packets")
-    for size in [1, 1448, 65_536] {
-      let pair = try VethPair(offloads: true)
-      let stream = try Stream(pair)
-      _ = try stream.send(writes(size), of: size)
-      var rounds: [Way: [Sample]] = [:]
-      for _ in 0..<roundCount {
-        for way in Way.allCases { rounds[way, default: []].append(try sample(way, pair, stream, size)) }
+  static func run(_ recorder: Recorder) throws {
+    recorder.heading(
+      "TCP over veth by each way, processor time of both ends; the ways alternate on one connection")
+    for size in [1, 1448, 65_536] { try compare(recorder, size) }
+    recorder.heading("the sock path's programs where they run (kernel run-time statistics)")
+    try connections(recorder)
+    try acknowledgements(recorder)
+    recorder.heading("sock path: a search through all connections of the namespace")
+    try searches(recorder)
+  }
+
+  private static func compare(_ recorder: Recorder, _ size: Int) throws {
+    let pair = try VethPair(offloads: true)
+    let stream = try Stream(pair)
+    _ = try stream.send(writes(size), of: size)
+    var base = Samples()
+    var (more, rates): ([Way: Samples], [Way: Samples]) = ([:], [:])
+    for _ in 0..<roundCount {
+      let unmarked = try sample(.unmarked, pair, stream, size)
+      base.add(unmarked.nanoseconds)
+      for way in [Way.sock, .tc] {
+        let marked = try sample(way, pair, stream, size)
+        more[way, default: Samples()].add(marked.nanoseconds - unmarked.nanoseconds)
+        rates[way, default: Samples()].add(unmarked.wall / marked.wall)
       }
-      for way in Way.allCases { show(way, size, rounds[way] ?? []) }
     }
-    try connections()
-    try acknowledgements()
-    try searches()
+    let write = size == 1 ? "a write of 1 byte" : "a write of \(fixed(Double(size), 0)) bytes"
+    try recorder.figure("\(write), unmarked", base, "ns", .less)
+    for way in [Way.sock, .tc] {
+      try recorder.figure("\(write), more by \(way.rawValue)", more[way] ?? Samples(), "ns", .less)
+      try recorder.figure(
+        "\(write), throughput by \(way.rawValue) against unmarked", rates[way] ?? Samples(), "", .more,
+        isDetail: size != 65_536)
+    }
   }
 
   private static let roundCount = 15
 
   private struct Sample {
+    /// Of processor time, a write.
     let nanoseconds: Double
+    /// Nanoseconds by the clock, all writes.
     let wall: Double
-    let packets: Double
-  }
-
-  private static func show(_ way: Way, _ size: Int, _ samples: [Sample]) {
-    let sorted = samples.sorted { $0.nanoseconds < $1.nanoseconds }
-    guard let median = sorted.dropFirst(sorted.count / 2).first else { return }
-    let rate = Double(size) * Double(writes(size)) * 8000 / median.wall
-    let columns = [
-      rate, median.nanoseconds / Double(writes(size)), median.nanoseconds / median.packets, median.packets,
-    ]
-    print(
-      pad("\(size)", 11) + pad(way.rawValue, 10)
-        + zip(columns, [9, 11, 12, 0]).map { pad("\(Int($0))", $1) }.joined())
-  }
-
-  private static func pad(_ text: String, _ width: Int) -> String {
-    text + String(repeating: " ", count: max(1, width - text.count))
   }
 
   private static func writes(_ size: Int) -> Int { size == 65_536 ? 4_000 : 50_000 }
@@ -86,16 +89,14 @@ enum SockBench {
       }
     }
     _ = try stream.send(10, of: size)
-    let before = try packets(pair)
     let (used, wall) = try stream.send(writes(size), of: size)
-    let sent = try packets(pair) - before
     if let sock {
       apply(.unmark, stream.key, sock)
       try pair.near.run { try sock.reach() }
       _ = try stream.send(10, of: size)
     }
     withExtendedLifetime(tc) {}
-    return Sample(nanoseconds: used, wall: wall, packets: Double(sent))
+    return Sample(nanoseconds: used / Double(writes(size)), wall: wall)
   }
 
   private static func apply(_ action: ChangeBatch.Change.Action, _ key: FlowKey, _ path: any MarkingPath) {
@@ -104,16 +105,12 @@ enum SockBench {
     path.apply(&batch)
   }
 
-  private static func packets(_ pair: VethPair) throws -> Int {
-    Int(try pair.near.shell("awk '$1 == \"near0:\" {print $11}' /proc/net/dev").filter(\.isNumber)) ?? 0
-  }
-
   // MARK: - Where programs run
 
   /// The youngest program of a name: this process's own, that was just loaded.
   private static func youngest(_ name: String) throws -> Descriptor {
-    var (identifier, found): (UInt32, UInt32) = (0, 0)
-    while bpf_prog_get_next_id(identifier, &identifier) == 0 {
+    var found: UInt32 = 0
+    for identifier in try held(.program, by: getpid()) {
       let raw = bpf_prog_get_fd_by_id(identifier)
       guard raw >= 0 else { continue }
       let text = try withUnsafeBytes(of: information(Descriptor(owning: raw)).name) {
@@ -131,34 +128,30 @@ enum SockBench {
     return info
   }
 
-  private static func report(_ what: String, _ name: String, _ body: () throws -> Void) throws {
+  /// Nanoseconds that the youngest program of a name runs in what is done.
+  private static func cost(_ name: String, _ body: () throws -> Void) throws -> Double {
     let keep = try Descriptor("bpf_enable_stats") { bpf_enable_stats(BPF_STATS_RUN_TIME) }
     let program = try youngest(name)
     let before = try information(program)
     try body()
     let after = try information(program)
-    let runs = after.run_cnt - before.run_cnt
-    let total = after.run_time_ns - before.run_time_ns
-    print(
-      "\(what): \(runs) runs, \(runs > 0 ? total / runs : 0) ns each, \(total / 1000) us in all (BPF statistics)"
-    )
     withExtendedLifetime(keep.raw) {}
+    return Double(after.run_time_ns - before.run_time_ns)
   }
 
-  private static func connections() throws {
+  private static func connections(_ recorder: Recorder) throws {
     for marked in [false, true] {
       let pair = try VethPair()
       let path = try pair.near.run { try SockPath(maxFlows: 10_000, group: ProcessGroup.folder) }
       let listener = try LabSocket(.tcp, in: pair.far, bound: Endpoint(try address(VethPair.far6), 0))
       try listener.listen()
-      let what = marked ? "connections of tagged flows" : "connections of others, beside one tagged"
       if !marked {
         apply(
           .mark,
           FlowKey(local: Endpoint(try address(VethPair.near6), 1), remote: listener.local, transport: .tcp),
           path)
       }
-      try report("at the events of 2000 \(what)", "marker_sockets") {
+      let nanoseconds = try cost("marker_sockets") {
         for round in 0..<2000 {
           let near = try LabSocket(
             .tcp, in: pair.near, bound: Endpoint(try address(VethPair.near6), UInt16(20_000 + round)))
@@ -169,11 +162,14 @@ enum SockBench {
           _ = try listener.accept()
         }
       }
+      try recorder.figure(
+        marked ? "a connection of a tagged flow" : "a connection of others, beside one tagged",
+        Samples([nanoseconds / 2000]), "ns", .less)
     }
   }
 
-  private static func acknowledgements() throws {
-    for (what, without) in [("sockets are found", SockPath.Without()), ("they are not", .iterator)] {
+  private static func acknowledgements(_ recorder: Recorder) throws {
+    for (what, without) in [("sockets are searched", SockPath.Without()), ("they are not", .iterator)] {
       let pair = try VethPair(offloads: true)
       let path = try pair.near.run {
         try SockPath(maxFlows: 10, group: ProcessGroup.folder, without: without)
@@ -183,13 +179,13 @@ enum SockBench {
         apply(.mark, stream.key, path)
         try path.reach()
       }
-      try report("100,000 writes of a tagged flow, where \(what)", "marker_sockets") {
-        _ = try stream.send(100_000, of: 1448)
-      }
+      let nanoseconds = try cost("marker_sockets") { _ = try stream.send(100_000, of: 1448) }
+      try recorder.figure(
+        "a write of a tagged flow, \(what)", Samples([nanoseconds / 100_000]), "ns", .less)
     }
   }
 
-  private static func searches() throws {
+  private static func searches(_ recorder: Recorder) throws {
     let pair = try VethPair()
     let path = try pair.near.run { try SockPath(maxFlows: 10, group: ProcessGroup.folder) }
     let listener = try LabSocket(.tcp, in: pair.far, bound: Endpoint(try address(VethPair.far6), 0))
@@ -202,18 +198,20 @@ enum SockBench {
         kept.append(near)
         kept.append(try listener.accept())
       }
-      let start = MonotonicTime.now()
+      var each = Samples()
       try pair.near.run {
         for _ in 0..<20 {
+          let start = MonotonicTime.now()
           apply(
             .mark,
             FlowKey(local: Endpoint(try address(VethPair.near6), 1), remote: listener.local, transport: .tcp),
             path)
           try path.reach()
+          each.add(Double(MonotonicTime.now().microseconds(since: start)))
         }
       }
-      let each = MonotonicTime.now().microseconds(since: start) / 20
-      print("a search with \(count) connections in the namespace: \(each) us")
+      try recorder.figure(
+        "with \(fixed(Double(count), 0)) connections", each, "us", .less, isDetail: count == 1000)
     }
     withExtendedLifetime(kept) {}
   }

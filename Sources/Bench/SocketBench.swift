@@ -1,3 +1,4 @@
+import BenchReport
 import Flow
 import Glibc
 import Lab
@@ -6,27 +7,28 @@ import Linux
 private let far = Address(high: 0x2001_0db8 << 32, low: 2)
 
 /// What it costs to look at sockets, and the daemon that watches very many.
-func benchSockets() throws {
-  print("sockets")
-  try benchShortConnections()
+func benchSockets(_ recorder: Recorder) throws {
+  try benchShortConnections(recorder)
+  recorder.heading("50,000 idle flows with TCP sockets")
   let count = 50_000
   let pair = try VethPair()
   let connections = try Connections(pair, count)
-  try benchDumps(pair, connections.keys)
+  try benchDumps(recorder, pair, connections.keys)
   // Without anybody at its port each firefly would be answered by an ICMP error.
   let collector = try LabSocket(.udp, in: pair.far, bound: Endpoint(far, 10514))
   defer { _ = collector.local }
 
-  for (what, fireflies, goal) in [
-    ("without fireflies", "period: none, remoteEnds: false", "<= 1 %"),
+  let ways: [(what: String, fireflies: String, goal: Double?)] = [
+    ("without fireflies", "period: none, remoteEnds: false", 1),
     (
-      "announced each minute to one collector", "remoteEnds: false, collectors: [\"[2001:db8::2]\"]", ""
+      "announced each minute to one collector", "remoteEnds: false, collectors: [\"[2001:db8::2]\"]", nil
     ),
     (
       "the same with TCP metrics",
-      "remoteEnds: false, collectors: [\"[2001:db8::2]\"], enrichment: compatible", ""
+      "remoteEnds: false, collectors: [\"[2001:db8::2]\"], enrichment: compatible", nil
     ),
-  ] {
+  ]
+  for (what, fireflies, goal) in ways {
     let marker = try MarkerProcess(
       "run --config CONFIG",
       configuration: "interfaces: [near0]\npipes: [PIPE]\nfireflies: {\(fireflies)}\n", in: pair.near)
@@ -42,16 +44,16 @@ func benchSockets() throws {
     sleep(60)
     let seconds = Double(MonotonicTime.now().microseconds(since: begin)) / 1e6
     let share = (try marker.processorTime - before) / seconds * 100
-    report(
-      "\(count) idle flows with sockets, \(what)", "\(fixed(share, 2)) % of a processor", goal: goal)
+    try recorder.figure("share of a processor, \(what)", Samples([share]), "%", .less, goal: goal)
     let bytes = Double(try marker.residentKilobytes - empty) * 1024 / Double(count)
-    report("  resident memory for each", "\(fixed(bytes, 0)) bytes", goal: "")
+    try recorder.figure(
+      "resident memory for each, \(what)", Samples([bytes]), "bytes", .less, isDetail: goal == nil)
     _ = marker.stop()
   }
 }
 
-private func benchDumps(_ pair: VethPair, _ keys: [FlowKey]) throws {
-  var (whole, one) = (Figures(), Figures())
+private func benchDumps(_ recorder: Recorder, _ pair: VethPair, _ keys: [FlowKey]) throws {
+  var (whole, one) = (Samples(), Samples())
   try pair.near.run { () throws(SystemError) in
     let dump = try SocketDump()
     for _ in 0..<9 {
@@ -72,6 +74,6 @@ private func benchDumps(_ pair: VethPair, _ keys: [FlowKey]) throws {
       one.add(Double(MonotonicTime.now().microseconds(since: start)) / 10_000)
     }
   }
-  report("a dump of \(keys.count) TCP sockets", whole.text("ms"))
-  report("one socket by its addresses and ports", one.text("us", digits: 2))
+  try recorder.figure("a dump of all", whole, "ms", .less)
+  try recorder.figure("one socket by its addresses and ports", one, "us", .less)
 }
