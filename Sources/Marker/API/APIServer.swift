@@ -15,7 +15,10 @@ final class APIServer: Service {
   /// A client that says nothing for so long is let go. Seconds.
   private static let patience: Int64 = 120
 
-  private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+  /// What an event loop of swift-nio opens: an epoll, an eventfd and a timer.
+  private static let loopDescriptors = 3
+
+  private let group: MultiThreadedEventLoopGroup
   private let routes: APIRoutes
   private let listeners = Mutex<[APIAddress: any Channel]>([:])
   private let access: Mutex<Doors>
@@ -37,8 +40,12 @@ final class APIServer: Service {
 
   /// Opens the addresses.
   ///
-  /// - Throws: `APIError` for one that was asked for and cannot be had.
+  /// - Throws: `APIError` for one that was asked for and cannot be had; `SystemError` where there are no descriptors for
+  ///   an event loop.
   init(_ settings: APISettings, _ routes: APIRoutes, log: Logger) throws {
+    // The library ends the process where it lacks one.
+    try EventCounter.requireSpare(Self.loopDescriptors)
+    group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     self.routes = routes
     self.log = log
     access = Mutex(Doors(try APIAccess(settings), settings))
