@@ -7,7 +7,7 @@ struct FuzzTarget: Sendable {
   let run: @Sendable (UnsafeRawBufferPointer) -> Void
 
   static let all = [
-    firefly, syslog, stun, pipe, yaml, http, json, rtnetlink, sockdiag, nftables, rewriter,
+    firefly, syslog, stun, pipe, yaml, http, json, capture, registry, rtnetlink, sockdiag, nftables, rewriter,
   ]
 
   /// The one that the environment names. libFuzzer starts this program again for its own purposes, with its own
