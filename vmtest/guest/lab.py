@@ -105,7 +105,7 @@ class Daemon:
         self.process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + READY_TIMEOUT
-        while " ready" not in self.said():
+        while "msg=ready" not in self.said():
             if self.process.poll() is not None:
                 # Complaints come last; the usage that follows mistakes in options is no answer.
                 lines = [line for line in self.said().splitlines() if line.strip()] or [
